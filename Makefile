@@ -1,0 +1,39 @@
+# All that a newcomer types. `make help` lists the targets.
+#
+# CARGO_TARGET_DIR is honoured. There is one cargo profile (dev, with optimised dependencies): see Cargo.toml.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+ENV := source node/scripts/env.sh &&
+TARGET = $${CARGO_TARGET_DIR:-target}/debug
+
+.PHONY: help setup build devnet test test-rust test-long lint bench-engine
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
+
+setup: ## install what the build needs (apt as root, otherwise the command is named)
+	@node/scripts/setup
+
+build: setup ## build the `monai` program
+	@$(ENV) cargo build -p monai-node
+	@echo "built $(TARGET)/monai"
+
+devnet: build ## three nodes, a sequencer, a real model: an OpenAI endpoint on 127.0.0.1:8645
+	@node/scripts/fetch-model
+	@exec $(TARGET)/monai devnet
+
+test: test-rust ## the tests that CI runs
+
+test-rust: setup
+	@$(ENV) if cargo nextest --version >/dev/null 2>&1; then \
+		cargo nextest run --workspace --no-fail-fast; \
+	else \
+		echo "cargo-nextest is not installed: using cargo test"; \
+		cargo test --workspace --no-fail-fast --lib --bins --tests; \
+	fi
+
+lint: setup ## formatting and clippy, warnings are errors
+	@cargo fmt --all --check
+	@$(ENV) cargo clippy --workspace --all-targets -- -D warnings
