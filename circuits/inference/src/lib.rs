@@ -1,1 +1,2 @@
 //! monai-inference
+pub mod commitment;
