@@ -1,1 +1,18 @@
-//! monai-sequencer
+//! The sequencer: the OpenAI API, slots and draws, the node hub, receipts, batches and epochs.
+//!
+//! Deliberately absent: engines, provers and anything of L1. The sequencer computes no token; it draws
+//! nodes, relays what they sign, checks it and keeps the evidence. `README.md` beside this crate is the
+//! API reference and lists what is kept of prompts and what survives a crash.
+
+#![forbid(unsafe_code)]
+
+mod config;
+mod secret;
+mod server;
+
+pub use config::{
+    ApiKey, Canary, Intervals, KeyLimits, Limits, Operator, Retention, SequencerConfig, ServedModel,
+    StakesFile, Timeouts,
+};
+pub use secret::{ApiKeyHash, Secret32};
+pub use server::{RunningSequencer, Sequencer, StartError};
