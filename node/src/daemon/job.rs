@@ -1,0 +1,274 @@
+//! One answer, from the sequencer's job to the node's signature.
+
+use crate::clock::unix_ms;
+use super::pace::Pace;
+use super::service::Service;
+use monai_engine::{EngineError, Event, Job as EngineJob, TokenStream};
+use monai_protocol::messages::{Cancel, Progress, Refusal, RefusalReason, Response};
+use monai_protocol::output::RunningHash;
+use monai_protocol::types::{Digest, RequestCommitment};
+use monai_protocol::wire::{CancelJob, Done, Job, JobId, NodeFrame, ProgressFrame, Refuse, Token};
+use monai_protocol::{Finish, Signature, Typed, output_commitment};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
+
+/// What a running job says to its session, in order.
+#[derive(Debug)]
+pub(super) enum Note {
+    /// A frame to send.
+    Frame(Box<NodeFrame>),
+    /// The job has ended and its seat is free.
+    Ended(JobId),
+}
+
+/// Why a job ends without an answer.
+enum Stop {
+    /// Refuse, with a signature.
+    Refuse(RefusalReason),
+    /// The answer is wanted no more, or the session is gone: say nothing.
+    Drop,
+}
+
+impl From<&EngineError> for RefusalReason {
+    fn from(error: &EngineError) -> Self {
+        match error {
+            EngineError::TooLong { .. } | EngineError::KvTooSmall { .. } => Self::TooLong,
+            EngineError::ResumeMismatch(_) | EngineError::ResumeEnded { .. } => Self::PrefixMismatch,
+            EngineError::Draining => Self::Draining,
+            EngineError::EmptyPrompt
+            | EngineError::UnknownId { .. }
+            | EngineError::Selection(_)
+            | EngineError::TauTooLarge { .. } => Self::Malformed,
+            // Credit is counted before the engine is asked, so a full engine is this node's own fault.
+            _ => Self::Internal,
+        }
+    }
+}
+
+/// An answer being given.
+pub(super) struct Answering {
+    service: Arc<Service>,
+    job: Job,
+    request: RequestCommitment,
+    notes: mpsc::Sender<Note>,
+    received_ms: u64,
+    first_token_ms: Option<u64>,
+    /// All output ids that have left, resumed ones included.
+    ids: Vec<u32>,
+    running: RunningHash,
+    pace: Pace,
+}
+
+impl Answering {
+    /// A job that has a seat.
+    pub(super) fn new(service: Arc<Service>, job: Job, request: RequestCommitment, notes: mpsc::Sender<Note>) -> Self {
+        let running = RunningHash::new(request, job.request.blinding);
+        let pace = Pace::new(service.rate);
+        Self { service, job, request, notes, received_ms: unix_ms(), first_token_ms: None, ids: Vec::new(), running, pace }
+    }
+
+    /// Answers, or refuses, and says that the seat is free.
+    pub(super) async fn run(mut self, orders: mpsc::Receiver<CancelJob>) {
+        let (id, notes) = (self.job.job, self.notes.clone());
+        if let Err(Stop::Refuse(reason)) = self.answer(orders).await {
+            let job = &self.job;
+            if let Some(frame) = refusal(&self.service, job, self.request, reason, Vec::new()) {
+                let _ = notes.send(Note::Frame(Box::new(frame))).await;
+            }
+        }
+        let _ = notes.send(Note::Ended(id)).await;
+    }
+
+    async fn answer(&mut self, mut orders: mpsc::Receiver<CancelJob>) -> Result<(), Stop> {
+        let mut stream = self.submit()?;
+        self.send(NodeFrame::Accepted { job: self.job.job }).await?;
+        // The running hash covers the whole answer, so the resumed ids enter it too; the blocks that
+        // they complete were signed by the node that streamed them.
+        for &id in &self.job.resume {
+            self.running.push(id);
+        }
+        self.ids.clone_from(&self.job.resume);
+        loop {
+            let event = tokio::select! {
+                biased;
+                order = orders.recv() => match order {
+                    Some(order) => match self.cancelled_at(&order)? {
+                        Some(up_to) => return self.finish_cancelled(&stream, up_to).await,
+                        None => continue,
+                    },
+                    // The session is gone; dropping the stream frees the engine.
+                    None => return Err(Stop::Drop),
+                },
+                () = self.deadline() => return Err(Stop::Refuse(RefusalReason::Deadline)),
+                event = stream.next() => event,
+            };
+            match event {
+                Some(Event::Token(token)) => {
+                    if let Some(up_to) = self.wait_for_pace(&mut orders).await? {
+                        return self.finish_cancelled(&stream, up_to).await;
+                    }
+                    self.token(token.id).await?;
+                }
+                Some(Event::Finished(end)) => return self.done(end.finish).await,
+                Some(Event::Failed(error)) => {
+                    tracing::warn!(job = self.job.job.0, %error, "the engine stopped the job");
+                    return Err(Stop::Refuse((&error).into()));
+                }
+                None => return Err(Stop::Refuse(RefusalReason::Internal)),
+            }
+        }
+    }
+
+    fn submit(&self) -> Result<TokenStream, Stop> {
+        let request = &self.job.request;
+        if unix_ms() >= self.job.deadline_ms {
+            return Err(Stop::Refuse(RefusalReason::Deadline));
+        }
+        let Some(served) = self.service.model(&request.model) else {
+            return Err(Stop::Refuse(RefusalReason::ModelNotLoaded));
+        };
+        let job = EngineJob {
+            prompt: request.prompt.clone(),
+            resume: self.job.resume.clone(),
+            // Another node's ids are not signed on trust: one wrong id would be this node's slash.
+            verify_resume: true,
+            params: request.params.clone(),
+            logprobs: None,
+            cache_scope: cache_scope(&request.user.0),
+        };
+        served.engine.submit(job).map_err(|error| {
+            tracing::info!(job = self.job.job.0, %error, "the engine refused the job");
+            Stop::Refuse((&error).into())
+        })
+    }
+
+    async fn deadline(&self) {
+        let left = self.job.deadline_ms.saturating_sub(unix_ms());
+        tokio::time::sleep(std::time::Duration::from_millis(left)).await;
+    }
+
+    /// Waits until the next token may leave; an order that comes meanwhile is obeyed at once.
+    async fn wait_for_pace(&mut self, orders: &mut mpsc::Receiver<CancelJob>) -> Result<Option<u32>, Stop> {
+        let Some(due) = self.pace.due() else { return Ok(None) };
+        loop {
+            tokio::select! {
+                biased;
+                order = orders.recv() => match order {
+                    Some(order) => match self.cancelled_at(&order)? {
+                        Some(up_to) => return Ok(Some(up_to)),
+                        None => continue,
+                    },
+                    None => return Err(Stop::Drop),
+                },
+                () = sleep_until(due) => return Ok(None),
+            }
+        }
+    }
+
+    /// Where a cancel order ends the answer; `None` for an order that its requester did not sign or
+    /// that asks for more than has been streamed.
+    fn cancelled_at(&self, order: &CancelJob) -> Result<Option<u32>, Stop> {
+        let Some(signature) = &order.signature else { return Err(Stop::Drop) };
+        let cancel = Cancel { request: self.request, up_to: order.up_to };
+        let signed = cancel.verify(&self.service.domain, signature, self.job.request.user).is_ok();
+        if signed && order.up_to as usize <= self.ids.len() {
+            return Ok(Some(order.up_to));
+        }
+        tracing::warn!(job = order.job.0, up_to = order.up_to, signed, "ignoring a cancel order that is not valid");
+        Ok(None)
+    }
+
+    async fn token(&mut self, id: u32) -> Result<(), Stop> {
+        self.first_token_ms.get_or_insert_with(unix_ms);
+        let index = u32::try_from(self.ids.len()).unwrap_or(u32::MAX);
+        self.ids.push(id);
+        self.service.meter.count();
+        self.send(NodeFrame::Token(Token { job: self.job.job, index, id })).await?;
+        if let Some((up_to, running)) = self.running.push(id) {
+            self.progress(up_to, running).await?;
+        }
+        Ok(())
+    }
+
+    async fn progress(&self, up_to: u32, running: Digest) -> Result<(), Stop> {
+        let job = &self.job;
+        let progress = Progress {
+            request: self.request,
+            model: job.request.model,
+            lane: job.lane,
+            slot: job.slot,
+            up_to,
+            running,
+        };
+        let signature = self.sign(&progress)?;
+        self.send(NodeFrame::Progress(ProgressFrame { job: job.job, progress, signature })).await
+    }
+
+    async fn finish_cancelled(&mut self, stream: &TokenStream, up_to: u32) -> Result<(), Stop> {
+        stream.cancel();
+        self.ids.truncate(up_to as usize);
+        self.done(Finish::Cancelled).await
+    }
+
+    async fn done(&mut self, finish: Finish) -> Result<(), Stop> {
+        let done_ms = unix_ms();
+        let job = &self.job;
+        let response = Response {
+            request: self.request,
+            model: job.request.model,
+            lane: job.lane,
+            slot: job.slot,
+            output: output_commitment(job.request.blinding, finish, &self.ids),
+            n_in: job.request.n_in(),
+            n_out: u32::try_from(self.ids.len()).unwrap_or(u32::MAX),
+            finish,
+            received_ms: self.received_ms,
+            // Where all ids were resumed, or none came before a cancellation, the end stands for it.
+            first_token_ms: self.first_token_ms.unwrap_or(done_ms),
+            done_ms,
+        };
+        let signature = self.sign(&response)?;
+        self.send(NodeFrame::Done(Box::new(Done { job: job.job, response, signature }))).await
+    }
+
+    fn sign(&self, message: &impl Typed) -> Result<Signature, Stop> {
+        message.sign(&self.service.domain, &self.service.key).map_err(|error| {
+            tracing::error!(%error, "signing failed");
+            Stop::Refuse(RefusalReason::Internal)
+        })
+    }
+
+    async fn send(&self, frame: NodeFrame) -> Result<(), Stop> {
+        self.notes.send(Note::Frame(Box::new(frame))).await.map_err(|_| Stop::Drop)
+    }
+}
+
+/// A signed refusal; `None` if even signing fails, which leaves the sequencer to its timeout.
+pub(super) fn refusal(
+    service: &Service,
+    job: &Job,
+    request: RequestCommitment,
+    reason: RefusalReason,
+    active: Vec<RequestCommitment>,
+) -> Option<NodeFrame> {
+    let refusal = Refusal {
+        request,
+        model: job.request.model,
+        lane: job.lane,
+        slot: job.slot,
+        retry: job.retry,
+        reason,
+        at_ms: unix_ms(),
+        active,
+    };
+    let signature = refusal.sign(&service.domain, &service.key).ok()?;
+    Some(NodeFrame::Refuse(Box::new(Refuse { job: job.job, refusal, signature })))
+}
+
+/// One cache scope a user key, so that nobody learns from timings what another user has asked.
+fn cache_scope(user: &[u8; 20]) -> u64 {
+    let mut bytes = [0u8; 8];
+    bytes.copy_from_slice(&user[..8]);
+    u64::from_be_bytes(bytes)
+}

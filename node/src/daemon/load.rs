@@ -1,0 +1,79 @@
+//! What the node reports about itself: memory and throughput.
+
+use monai_protocol::wire::Stats;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::time::Instant;
+
+/// Output ids that left this process, over all sessions.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    tokens: AtomicU64,
+}
+
+impl Meter {
+    /// One more id has left.
+    pub(super) fn count(&self) {
+        self.tokens.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Reads the meter once an interval.
+#[derive(Debug)]
+pub(super) struct Sampler {
+    seen: u64,
+    at: Instant,
+}
+
+impl Sampler {
+    /// Starts an interval.
+    pub(super) fn new(meter: &Meter) -> Self {
+        Self { seen: meter.tokens.load(Ordering::Relaxed), at: Instant::now() }
+    }
+
+    /// Ends an interval and starts the next.
+    pub(super) fn sample(&mut self, meter: &Meter, active: usize, queued: usize) -> Stats {
+        let tokens = meter.tokens.load(Ordering::Relaxed);
+        let now = Instant::now();
+        let micros = (now - self.at).as_micros().max(1);
+        let milli = u128::from(tokens - self.seen) * 1_000_000_000 / micros;
+        (self.seen, self.at) = (tokens, now);
+        Stats {
+            rss_bytes: rss_bytes().unwrap_or(0),
+            milli_tokens_per_s: u64::try_from(milli).unwrap_or(u64::MAX),
+            active: u32::try_from(active).unwrap_or(u32::MAX),
+            queued: u32::try_from(queued).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// Resident memory of this process in bytes, where the system tells (Linux).
+#[must_use]
+pub fn rss_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn rates_are_those_of_the_interval() {
+        let meter = Meter::default();
+        let mut sampler = Sampler::new(&meter);
+        (0..30).for_each(|_| meter.count());
+        tokio::time::advance(std::time::Duration::from_secs(2)).await;
+        let stats = sampler.sample(&meter, 3, 1);
+        assert_eq!((stats.milli_tokens_per_s, stats.active, stats.queued), (15_000, 3, 1));
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        assert_eq!(sampler.sample(&meter, 0, 0).milli_tokens_per_s, 0);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn memory_is_known_on_linux() {
+        assert!(rss_bytes().unwrap() > 1 << 20);
+    }
+}
