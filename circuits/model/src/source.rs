@@ -1,0 +1,225 @@
+//! The floating-point model that import reads: what a GGUF file and a Hugging Face folder have in common.
+
+use std::fmt;
+
+use crate::artefact::{PairOrder, TextConfig};
+use crate::error::ModelError;
+
+/// Shape and constants of a floating-point model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FloatArch {
+    /// Number of layers.
+    pub layers: usize,
+    /// Width of the residual.
+    pub hidden: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads.
+    pub kv_heads: usize,
+    /// Channels a head.
+    pub head_dim: usize,
+    /// Width of the feed-forward layer.
+    pub ffn: usize,
+    /// Number of token ids.
+    pub vocab: usize,
+    /// Positions that the model was trained for.
+    pub max_positions: usize,
+    /// Channel pairs of RoPE in the rows of q and k.
+    pub pair_order: PairOrder,
+    /// The head is the embedding.
+    pub tied_head: bool,
+    /// Queries and keys have a norm a head.
+    pub qk_norm: bool,
+    /// q, k and v have biases.
+    pub qkv_bias: bool,
+    /// The output projection of attention has a bias.
+    pub o_bias: bool,
+    /// `eps` of all norms.
+    pub norm_eps: f64,
+    /// Angle a position of each channel pair, `[head_dim / 2]`.
+    pub rope_frequencies: Vec<f64>,
+}
+
+/// A tensor by its role. Matrices are `[rows, cols]`, row-major, a row an output channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// `[vocab, hidden]`
+    Embedding,
+    /// `[vocab, hidden]`, where the head is not tied.
+    Head,
+    /// `[hidden]`
+    FinalNorm,
+    /// `[hidden]`
+    AttnNorm(usize),
+    /// `[heads * head_dim, hidden]`
+    Q(usize),
+    /// `[kv_heads * head_dim, hidden]`
+    K(usize),
+    /// `[kv_heads * head_dim, hidden]`
+    V(usize),
+    /// `[hidden, heads * head_dim]`
+    O(usize),
+    /// `[heads * head_dim]`
+    QBias(usize),
+    /// `[kv_heads * head_dim]`
+    KBias(usize),
+    /// `[kv_heads * head_dim]`
+    VBias(usize),
+    /// `[hidden]`
+    OBias(usize),
+    /// `[head_dim]`
+    QNorm(usize),
+    /// `[head_dim]`
+    KNorm(usize),
+    /// `[hidden]`
+    FfnNorm(usize),
+    /// `[ffn, hidden]`
+    Gate(usize),
+    /// `[ffn, hidden]`
+    Up(usize),
+    /// `[hidden, ffn]`
+    Down(usize),
+}
+
+impl Part {
+    /// Rows and columns; vectors have one column.
+    #[must_use]
+    pub fn shape(self, a: &FloatArch) -> (usize, usize) {
+        let (q, kv) = (a.heads * a.head_dim, a.kv_heads * a.head_dim);
+        match self {
+            Self::Embedding | Self::Head => (a.vocab, a.hidden),
+            Self::FinalNorm | Self::AttnNorm(_) | Self::FfnNorm(_) | Self::OBias(_) => (a.hidden, 1),
+            Self::Q(_) => (q, a.hidden),
+            Self::K(_) | Self::V(_) => (kv, a.hidden),
+            Self::O(_) => (a.hidden, q),
+            Self::QBias(_) => (q, 1),
+            Self::KBias(_) | Self::VBias(_) => (kv, 1),
+            Self::QNorm(_) | Self::KNorm(_) => (a.head_dim, 1),
+            Self::Gate(_) | Self::Up(_) => (a.ffn, a.hidden),
+            Self::Down(_) => (a.hidden, a.ffn),
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, layer) = match *self {
+            Self::Embedding => ("embedding", None),
+            Self::Head => ("head", None),
+            Self::FinalNorm => ("final norm", None),
+            Self::AttnNorm(l) => ("attention norm", Some(l)),
+            Self::Q(l) => ("q", Some(l)),
+            Self::K(l) => ("k", Some(l)),
+            Self::V(l) => ("v", Some(l)),
+            Self::O(l) => ("o", Some(l)),
+            Self::QBias(l) => ("q bias", Some(l)),
+            Self::KBias(l) => ("k bias", Some(l)),
+            Self::VBias(l) => ("v bias", Some(l)),
+            Self::OBias(l) => ("o bias", Some(l)),
+            Self::QNorm(l) => ("q norm", Some(l)),
+            Self::KNorm(l) => ("k norm", Some(l)),
+            Self::FfnNorm(l) => ("feed-forward norm", Some(l)),
+            Self::Gate(l) => ("gate", Some(l)),
+            Self::Up(l) => ("up", Some(l)),
+            Self::Down(l) => ("down", Some(l)),
+        };
+        f.write_str(name)?;
+        layer.map_or(Ok(()), |l| write!(f, " of layer {l}"))
+    }
+}
+
+/// A model in floating point, read tensor by tensor.
+pub trait FloatModel: Sync {
+    /// Shape and constants.
+    fn arch(&self) -> &FloatArch;
+
+    /// All values of a tensor, row-major, in the order of [`Part::shape`].
+    ///
+    /// # Errors
+    /// Where the file lacks the tensor, or holds it in another shape or in an unsupported type.
+    fn values(&self, part: Part) -> Result<Vec<f32>, ModelError>;
+
+    /// Tokenizer, template and end ids.
+    ///
+    /// # Errors
+    /// Where the tokenizer is of a kind that is not supported.
+    fn text(&self) -> Result<TextConfig, ModelError>;
+
+    /// A name for people.
+    fn name(&self) -> String;
+
+    /// [`Self::values`], checked: the right number of values, all finite.
+    ///
+    /// # Errors
+    /// As `values`, and [`ModelError::Tensor`].
+    fn checked(&self, part: Part) -> Result<Vec<f32>, ModelError> {
+        let v = self.values(part)?;
+        let (rows, cols) = part.shape(self.arch());
+        let bad = |reason: String| ModelError::Tensor { tensor: part.to_string(), reason };
+        if v.len() != rows * cols {
+            return Err(bad(format!("has {} values, not {rows} x {cols}", v.len())));
+        }
+        match v.iter().position(|x| !x.is_finite()) {
+            Some(i) => Err(bad(format!("value {i} is not finite"))),
+            None => Ok(v),
+        }
+    }
+}
+
+/// Most layers of a model.
+pub const MAX_LAYERS: usize = 512;
+/// Largest width of the residual.
+pub const MAX_HIDDEN: usize = 1 << 15;
+/// Largest width of all query heads together.
+pub const MAX_ATTENTION: usize = 1 << 16;
+/// Largest width of the feed-forward layer.
+pub const MAX_FFN: usize = 1 << 18;
+/// Most token ids.
+pub const MAX_VOCAB: usize = 1 << 20;
+/// Most positions: `floor(2^32 / Z)` of a softmax row must be at least 1, and `Z` may be 65535 a position.
+pub const MAX_POSITIONS: usize = 1 << 16;
+/// Positions that import registers unless told otherwise.
+pub const DEFAULT_POSITIONS: usize = 2048;
+
+/// Checks the shape against the limits above and against rule 11 (blocks of 64 channels).
+///
+/// # Errors
+/// [`ModelError::Unsupported`] with the offending number.
+#[expect(clippy::too_many_arguments, reason = "the shape's numbers, which two types share")]
+pub(crate) fn check_shape(
+    layers: usize,
+    hidden: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    ffn: usize,
+    vocab: usize,
+    max_positions: usize,
+) -> Result<(), ModelError> {
+    let no = |m: String| Err(ModelError::Unsupported(m));
+    if layers == 0 || layers > MAX_LAYERS {
+        return no(format!("{layers} layers (1 to {MAX_LAYERS})"));
+    }
+    if hidden == 0 || hidden % 64 != 0 || hidden > MAX_HIDDEN {
+        return no(format!("hidden width {hidden} (a multiple of 64, at most {MAX_HIDDEN})"));
+    }
+    if head_dim != 32 && (head_dim == 0 || head_dim % 64 != 0 || head_dim > 512) {
+        return no(format!("head width {head_dim} (32, or a multiple of 64 up to 512)"));
+    }
+    if heads == 0 || kv_heads == 0 || heads % kv_heads != 0 {
+        return no(format!("{heads} query heads over {kv_heads} key heads"));
+    }
+    if heads.checked_mul(head_dim).is_none_or(|w| w > MAX_ATTENTION) {
+        return no(format!("{heads} heads of {head_dim} channels (together at most {MAX_ATTENTION})"));
+    }
+    if ffn == 0 || ffn % 64 != 0 || ffn > MAX_FFN {
+        return no(format!("feed-forward width {ffn} (a multiple of 64, at most {MAX_FFN})"));
+    }
+    if vocab == 0 || vocab > MAX_VOCAB {
+        return no(format!("{vocab} token ids (1 to {MAX_VOCAB})"));
+    }
+    if max_positions == 0 || max_positions > MAX_POSITIONS {
+        return no(format!("{max_positions} positions (1 to {MAX_POSITIONS})"));
+    }
+    Ok(())
+}
