@@ -125,10 +125,10 @@ Examples:
 /// `monai store`.
 #[derive(Subcommand, Debug, Clone)]
 pub enum StoreCommand {
-    /// Copy the sequencer's store, consistently, while nothing runs on it
+    /// Copy the store of a sequencer, consistently; it may be running
     #[command(after_help = "Example:\n  monai store backup --to /backup/monai-2026-11-22")]
     Backup {
-        /// The store [default: MONAI_HOME/devnet/sequencer]
+        /// The store [default: MONAI_HOME/devnet/sequencer/store]
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
         /// A folder that does not exist yet
@@ -137,7 +137,7 @@ pub enum StoreCommand {
     },
     /// Bring a store of an older version to this one
     Migrate {
-        /// The store [default: MONAI_HOME/devnet/sequencer]
+        /// The store [default: MONAI_HOME/devnet/sequencer/store]
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },

@@ -1,0 +1,115 @@
+//! `monai audit`: receipts against trust anchors, against each other, and against the model itself.
+
+mod reexecute;
+mod report;
+
+pub use reexecute::Auditor;
+
+use crate::anchors::Anchors;
+use crate::cli::AuditArgs;
+use crate::clock::unix_ms;
+use crate::error::{Error, FileContext as _, Result};
+use crate::home::Home;
+use crate::models::ModelStore;
+use monai_protocol::receipt::{MAX_RECEIPT_BYTES, Receipt, ReceiptError, check_pair};
+use report::{Finding, Verdict};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+/// Most receipts of one run: all pairs among them are compared.
+const MAX_RECEIPTS: usize = 4096;
+
+/// A receipt and the file that it is from.
+struct Filed {
+    path: PathBuf,
+    receipt: std::result::Result<Receipt, ReceiptError>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`Error::Invalid`] if anything is wrong; what it is has been printed then.
+pub fn run(args: &AuditArgs, home: &Home) -> Result<()> {
+    let anchors = Anchors::load(args.anchors.as_deref(), home)?;
+    let mut filed = Vec::new();
+    for path in &args.receipts {
+        filed.extend(read(path)?);
+    }
+    if filed.len() > MAX_RECEIPTS {
+        return Err(Error::Usage(format!("{} receipts, at most {MAX_RECEIPTS} at once", filed.len())));
+    }
+    let auditor = args.reexecute.then(|| Auditor::new(ModelStore::new(home.models()), args.threads));
+    let mut findings = Vec::with_capacity(filed.len());
+    for item in &filed {
+        findings.push(Finding { path: item.path.clone(), verdict: examine(item, &anchors, auditor.as_ref())? });
+    }
+    for (i, a) in filed.iter().enumerate() {
+        for (j, b) in filed.iter().enumerate().skip(i + 1) {
+            let (Ok(x), Ok(y)) = (&a.receipt, &b.receipt) else { continue };
+            if let Err(error) = check_pair(x, y) {
+                let text = format!("{} and {}: {error}", a.path.display(), b.path.display());
+                findings[i].verdict = Verdict::Invalid(text.clone());
+                findings[j].verdict = Verdict::Invalid(text);
+            }
+        }
+    }
+    report::print(&findings, args.json);
+    let wrong = findings.iter().filter(|f| matches!(f.verdict, Verdict::Invalid(_))).count();
+    if wrong == 0 { Ok(()) } else { Err(Error::Invalid(format!("{wrong} of {} receipts are not valid", findings.len()))) }
+}
+
+/// Checks one receipt by itself. What keeps a check from running is an error, not a verdict.
+fn examine(item: &Filed, anchors: &Anchors, auditor: Option<&Auditor>) -> Result<Verdict> {
+    let receipt = match &item.receipt {
+        Ok(receipt) => receipt,
+        Err(error) => return Ok(Verdict::Invalid(error.to_string())),
+    };
+    let report = match receipt.check(&anchors.trust, unix_ms() / 1000) {
+        Ok(report) => report,
+        Err(error) => return Ok(Verdict::Invalid(error.to_string())),
+    };
+    if let Some(auditor) = auditor {
+        // A model that is not here is found out before the check, so that it can't look like a wrong answer.
+        auditor.prepare(&report.model)?;
+        match receipt.reexecute(auditor) {
+            Ok(()) => {}
+            Err(ReceiptError::Reexecution(what)) => return Err(Error::Engine(what)),
+            Err(error) => return Ok(Verdict::Invalid(error.to_string())),
+        }
+    }
+    Ok(Verdict::Valid { report: Box::new(report), reexecuted: auditor.is_some() })
+}
+
+/// Reads a file with one receipt, or with a list of them (`[…]` or `{"data": […]}`), as the endpoint
+/// gives for several choices.
+fn read(path: &Path) -> Result<Vec<Filed>> {
+    let text = read_bytes(path)?;
+    let file = |receipt| Filed { path: path.to_path_buf(), receipt };
+    // A receipt is parsed from its own text, strictly; only a list goes through a generic value.
+    let first = text.iter().find(|b| !b.is_ascii_whitespace());
+    let list = match serde_json::from_slice::<serde_json::Value>(&text) {
+        Ok(serde_json::Value::Array(list)) if first == Some(&b'[') => list,
+        Ok(serde_json::Value::Object(mut o)) if o.get("data").is_some_and(serde_json::Value::is_array) => {
+            match o.remove("data") {
+                Some(serde_json::Value::Array(list)) => list,
+                _ => Vec::new(),
+            }
+        }
+        _ => return Ok(vec![file(Receipt::from_json(&text))]),
+    };
+    Ok(list.into_iter().map(|value| file(Receipt::from_json(value.to_string().as_bytes()))).collect())
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    let limit = MAX_RECEIPT_BYTES as u64 * 16;
+    let mut text = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().take(limit + 1).read_to_end(&mut text).at(path)?;
+    } else {
+        std::fs::File::open(path).and_then(|f| f.take(limit + 1).read_to_end(&mut text)).at(path)?;
+    }
+    if text.len() as u64 > limit {
+        return Err(Error::Malformed { path: path.to_path_buf(), what: format!("more than {limit} bytes") });
+    }
+    Ok(text)
+}

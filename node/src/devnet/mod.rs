@@ -1,0 +1,148 @@
+//! `monai devnet`: a whole network of child processes on this machine.
+//!
+//! The parent starts the sequencer and the nodes as children of this same program, restarts those
+//! that die, and keeps the anchors file up to date. Children end when their standard input ends, so
+//! they can't outlive the parent, however it dies.
+
+mod child;
+mod layout;
+mod model;
+mod ready;
+mod refresh;
+mod setup;
+mod speeds;
+
+pub use layout::Layout;
+pub(crate) use model::sha256;
+
+use crate::cli::DevnetOptions;
+use crate::error::{Error, FileContext as _, Result};
+use crate::home::{Home, private_dir};
+use crate::models::ModelStore;
+use crate::openai::Endpoint;
+use crate::stop::{StopSources, stop_signal};
+use child::{Plan, Running};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use setup::Parts;
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Port where nothing else is said.
+const DEFAULT_PORT: u16 = 8645;
+/// Nodes where nothing else is said.
+const DEFAULT_NODES: u16 = 3;
+/// Most nodes of one machine.
+const MAX_NODES: u16 = 16;
+/// For a child to end by itself when told to stop. Nodes drain for at most 30 s by default.
+const STOP_PATIENCE: Duration = Duration::from_secs(40);
+/// Between two looks at what the network has published, for the anchors file.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Runs the devnet until it is told to stop.
+///
+/// # Errors
+/// A model that is not there, a port that is taken, a folder in use, a child that does not get going.
+pub async fn run(options: DevnetOptions, home: &Home) -> Result<()> {
+    let nodes = options.nodes.unwrap_or(DEFAULT_NODES);
+    if nodes == 0 || nodes > MAX_NODES {
+        return Err(Error::Usage(format!("{nodes} nodes, must be 1 to {MAX_NODES}")));
+    }
+    let stop = stop_signal(StopSources::default());
+    let layout = Layout::new(options.dir.clone().unwrap_or_else(|| home.devnet()));
+    private_dir(layout.root())?;
+    let _lock = lock(&layout)?;
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port.unwrap_or(DEFAULT_PORT)));
+    crate::sequencer::free(&listen.to_string()).await?;
+    let store = ModelStore::new(home.models());
+    let models = model::models(&options, &store)?;
+    let parts = setup::prepare(&layout, &store, &models, listen, nodes, options.engine.unwrap_or_default())?;
+    let mut children = start(&layout, home, &parts)?;
+    let url = format!("http://{}/v1", parts.listen);
+    let endpoint = Endpoint::new(&url, Some(crate::chat::DEFAULT_API_KEY.into()))?;
+    let outcome = supervise(&layout, &mut children, &endpoint, &models[0].name, stop).await;
+    // All at once: each gets its patience, and nodes drain while the sequencer still takes their answers.
+    eprintln!("stopping");
+    let mut children = children.into_iter();
+    let sequencer = children.next();
+    futures_util::future::join_all(children.map(|c| c.stop(STOP_PATIENCE))).await;
+    if let Some(sequencer) = sequencer {
+        sequencer.stop(STOP_PATIENCE).await;
+    }
+    outcome
+}
+
+/// Keeps two devnets out of one folder.
+fn lock(layout: &Layout) -> Result<File> {
+    let path = layout.lock();
+    let file = File::options().create(true).truncate(false).write(true).open(&path).at(&path)?;
+    file.try_lock().map_err(|_| {
+        Error::Local(format!("another devnet runs in {}; stop it or choose another --dir", layout.root().display()))
+    })?;
+    Ok(file)
+}
+
+/// Starts the sequencer first, then the nodes, which dial until it answers.
+fn start(layout: &Layout, home: &Home, parts: &Parts) -> Result<Vec<Running>> {
+    let text = |p: &std::path::Path| p.display().to_string();
+    let home = vec!["--home".to_owned(), text(home.root())];
+    let mut sequencer = home.clone();
+    // An own settings file, if only an empty one, keeps the user's monai.toml out.
+    let empty = layout.settings("sequencer");
+    crate::home::write_atomic(&empty, b"# Written by `monai devnet` at each start; changes are lost.\n", false)?;
+    sequencer.extend(["--config".into(), text(&empty), "sequencer".into()]);
+    sequencer.extend(["--dir".into(), text(&layout.sequencer()), "--network".into(), text(&layout.network())]);
+    sequencer.extend(["--key".into(), text(&parts.sequencer.path)]);
+    sequencer.extend(["--password-file".into(), text(&layout.password()), "--stop-with-stdin".into()]);
+    let mut plans = vec![Plan { name: "sequencer".into(), arguments: sequencer, log: layout.log("sequencer") }];
+    for key in &parts.nodes {
+        let mut node = home.clone();
+        node.extend(["--config".into(), text(&layout.settings(&key.name)), "node".into(), "--stop-with-stdin".into()]);
+        plans.push(Plan { name: key.name.clone(), arguments: node, log: layout.log(&key.name) });
+    }
+    plans.into_iter().map(Running::start).collect()
+}
+
+/// Announces the network once it answers, then keeps it running until told to stop.
+async fn supervise(
+    layout: &Layout,
+    children: &mut [Running],
+    endpoint: &Endpoint,
+    model: &str,
+    mut stop: watch::Receiver<bool>,
+) -> Result<()> {
+    for child in children.iter() {
+        let pid = child.pid().map_or_else(|| "?".into(), |p| p.to_string());
+        eprintln!("{} started (pid {pid}), log {}", child.name(), layout.log(child.name()).display());
+    }
+    let keep = async {
+        // Each child is kept for ever; the first one that can't be ends the devnet.
+        let mut kept: FuturesUnordered<_> = children
+            .iter_mut()
+            .map(|c| async move {
+                loop {
+                    if let Err(error) = c.keep().await {
+                        return error;
+                    }
+                }
+            })
+            .collect();
+        kept.next().await.unwrap_or_else(|| Error::Local("no child runs".into()))
+    };
+    let serve = async {
+        ready::wait(endpoint, model).await?;
+        refresh::once(endpoint, layout).await;
+        ready::announce(endpoint, model, layout);
+        loop {
+            tokio::time::sleep(REFRESH_INTERVAL).await;
+            refresh::once(endpoint, layout).await;
+        }
+    };
+    tokio::select! {
+        error = keep => Err(error),
+        ended = serve => ended,
+        // The sender lives in a task of this runtime, so this is the order to stop.
+        _ = stop.wait_for(|s| *s) => Ok(()),
+    }
+}
