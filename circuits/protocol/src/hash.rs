@@ -38,6 +38,10 @@ pub enum Tag {
     Speed = 14,
     /// The link of a devnet's or sequencer's chain, from its secret.
     ChainSecret = 15,
+    /// Lanes, links and speed totals of a batch.
+    Links = 16,
+    /// The rollup's state.
+    State = 17,
 }
 
 /// Hashes `inputs` under `tag`.

@@ -34,6 +34,7 @@ pub mod types;
 pub mod weights;
 pub mod wire;
 
+pub use batch::{Batch, BatchHeader, LaneRange, SpeedTotal};
 pub use beacon::insecure_devnet_beacon;
 pub use draw::{DrawInputs, Table, TableEntry, draw};
 pub use epoch::{EpochCounters, EpochState, NodeCounters, NodeStake, StakeSnapshot, transition};

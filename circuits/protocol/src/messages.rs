@@ -5,7 +5,7 @@
 
 use crate::keys::{SecretKey, Signature, SignatureError};
 use crate::types::{
-    Address, Amount, BatchDigest, ChainLink, Digest, Domain, EpochId, Finish, Keccak, Lane, ModelId,
+    Address, Amount, BatchDigest, Digest, Domain, EpochId, Finish, Keccak, Lane, ModelId,
     OutputCommitment, RequestCommitment, Retry, Slot,
 };
 use alloy_sol_types::{Eip712Domain, SolStruct};
@@ -39,11 +39,7 @@ mod eip712 {
         struct Credit { bytes32 model; uint32 credits; uint64 issuedMs; }
         struct NodeHello { bytes32 challenge; address node; address sequencer; Credit[] credits; }
         struct Audit { bytes32 response; bool passed; uint64 atMs; }
-        struct LaneRange { bytes32 model; uint32 lane; uint64 firstSlot; uint64 endSlot; uint32 leaves; bytes32 link; }
-        struct Batch {
-            uint16 version; uint16 circuitVersion; uint64 number; uint64 epoch; bytes32 previous;
-            bytes32 leavesRoot; uint32 leafCount; LaneRange[] lanes; bytes32 speed;
-        }
+        struct Batch { uint64 number; bytes32 header; }
     }
 }
 
@@ -67,6 +63,12 @@ pub trait Typed {
     fn verify(&self, domain: &Domain, signature: &Signature, signer: Address) -> Result<(), SignatureError> {
         signature.verify(&self.digest(domain), signer)
     }
+}
+
+/// The digest of the message that signs a batch: `Batch(uint64 number, bytes32 header)`.
+pub(crate) fn batch_signing_digest(number: u64, header: BatchDigest, domain: &Domain) -> Keccak {
+    let shape = eip712::Batch { number, header: header.0.into() };
+    Keccak(shape.eip712_signing_hash(&separator(domain)).0)
 }
 
 fn separator(domain: &Domain) -> Eip712Domain {
@@ -413,78 +415,6 @@ pub struct Audit {
     pub at_ms: u64,
 }
 typed!(Audit, |m| eip712::Audit { response: m.response.0.into(), passed: m.passed, atMs: m.at_ms });
-
-/// The slots of one (model, lane) in a batch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LaneRange {
-    /// The model.
-    pub model: ModelId,
-    /// The lane.
-    pub lane: Lane,
-    /// The first slot.
-    pub first_slot: Slot,
-    /// One past the last slot.
-    pub end_slot: Slot,
-    /// Leaves of this lane, one per attempt.
-    pub leaves: u32,
-    /// The revealed link of the last slot; earlier ones follow by hashing. Zero in preference lanes.
-    pub link: ChainLink,
-}
-
-/// The header of a batch, which the sequencer signs and L1 holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BatchHeader {
-    /// The header's version.
-    pub version: u16,
-    /// The version of the circuits that will prove this batch.
-    pub circuit_version: u16,
-    /// The batch's number, from 0.
-    pub number: u64,
-    /// The epoch of all its slots.
-    pub epoch: EpochId,
-    /// The digest of the header before, [`BatchDigest::GENESIS`] in the first.
-    pub previous: BatchDigest,
-    /// The root over the leaves.
-    pub leaves_root: Digest,
-    /// Leaves, without padding.
-    pub leaf_count: u32,
-    /// Lanes in ascending (model, lane) order; leaves stand in the same order, then by slot, retry.
-    pub lanes: Vec<LaneRange>,
-    /// The digest of the batch's speed totals ([`crate::batch::speed_digest`]).
-    pub speed: Digest,
-}
-typed!(BatchHeader, |m| eip712::Batch {
-    version: m.version,
-    circuitVersion: m.circuit_version,
-    number: m.number,
-    epoch: m.epoch.0,
-    previous: m.previous.0.into(),
-    leavesRoot: m.leaves_root.to_bytes().into(),
-    leafCount: m.leaf_count,
-    lanes: m
-        .lanes
-        .iter()
-        .map(|l| eip712::LaneRange {
-            model: l.model.0.into(),
-            lane: l.lane.0,
-            firstSlot: l.first_slot.0,
-            endSlot: l.end_slot.0,
-            leaves: l.leaves,
-            link: l.link.to_bytes().into(),
-        })
-        .collect(),
-    speed: m.speed.to_bytes().into(),
-});
-
-impl BatchHeader {
-    /// The digest that the next header points to.
-    #[must_use]
-    pub fn batch_digest(&self, domain: &Domain) -> BatchDigest {
-        BatchDigest(self.digest(domain).0)
-    }
-}
 
 /// The EIP-712 type strings in the order of this file, for documents and contracts.
 #[must_use]

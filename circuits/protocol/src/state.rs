@@ -2,16 +2,20 @@
 //!
 //! The sequencer applies its own batches with it and an auditor applies them again; both must agree.
 
-use crate::batch::{BATCH_VERSION, Batch, CIRCUIT_VERSION, MAX_BATCH_LANES, SpeedTotal, leaf_tree, speed_digest};
+use crate::batch::{
+    Batch, BatchHeader, CIRCUIT_VERSION, LaneRange, MAX_BATCH_LANES, SpeedTotal, leaf_data_hash, leaf_tree,
+    links_digest, speed_digest,
+};
 use crate::blob::MAX_BATCH_LEAVES;
 use crate::chain::{ChainAnchor, ChainError, descend};
 use crate::draw::{DrawError, DrawInputs, Table, draw_order};
 use crate::epoch::{EpochCounters, EpochState, StakeSnapshot, transition};
 use crate::leaf::{Leaf, MetaError};
-use crate::messages::LaneRange;
+use crate::field::Fr;
+use crate::hash::{Tag, hash};
 use crate::parameters::Parameters;
 use crate::types::{
-    BatchDigest, Beacon, ChainLink, Digest, Domain, EpochId, Finish, Lane, ModelId, NodeIndex, OutputCommitment,
+    Address, BatchDigest, Beacon, ChainLink, Digest, Domain, EpochId, Finish, Keccak, Lane, ModelId, NodeIndex, OutputCommitment,
     RequestCommitment, Retry, Slot,
 };
 use ark_ff::Zero;
@@ -283,6 +287,75 @@ impl State {
         }
     }
 
+    /// The commitment to the state that batches carry: hash(State, [epoch, beacon hi, lo, tables,
+    /// lanes, counters]), the last three each a hash over their entries in ascending order.
+    #[must_use]
+    pub fn root(&self) -> Digest {
+        let mut tables = Vec::new();
+        for m in self.epoch.models.values() {
+            tables.push(m.current.as_ref().map_or(Fr::zero(), |t| t.digest().0));
+        }
+        let mut lanes = Vec::new();
+        for (model, by_lane) in &self.lanes {
+            for (lane, l) in by_lane {
+                lanes.extend(model.limbs());
+                lanes.extend([Fr::from(lane.0), Fr::from(l.next_slot.0)]);
+                let (index, link) = l.revealed.map_or((Fr::zero(), Fr::zero()), |r| (Fr::from(r.index), r.link.0));
+                lanes.extend([l.chain.as_ref().map_or(Fr::zero(), |c| c.anchor.0), index, link]);
+            }
+        }
+        let mut counters = Vec::new();
+        for (model, nodes) in &self.counters.models {
+            for (node, c) in nodes {
+                counters.extend(model.limbs());
+                counters.push(node.to_field());
+                counters.extend([c.answered, c.missed, c.busy, c.tokens, c.millis].map(Fr::from));
+            }
+        }
+        let [b_hi, b_lo] = self.beacon.limbs();
+        let parts = [tables, lanes, counters].map(|p| hash(Tag::State, &p));
+        let epoch = Fr::from(self.epoch.epoch.0);
+        Digest(hash(Tag::State, &[epoch, b_hi, b_lo, parts[0], parts[1], parts[2]]))
+    }
+
+    /// Builds the next batch from its parts and returns it with the state after it: what a sequencer
+    /// signs and stores. `data` is the blob's versioned hash; without it, the leaves travel as calldata.
+    ///
+    /// # Errors
+    /// Those of [`apply`]: a sequencer can't build what an auditor would refuse.
+    pub fn seal(
+        &self,
+        model: ModelId,
+        lanes: Vec<LaneRange>,
+        speed: Vec<SpeedTotal>,
+        leaves: Vec<Leaf>,
+        data: Option<Keccak>,
+    ) -> Result<(Batch, State), ApplyError> {
+        let leaf_error = |(index, source)| ApplyError::Leaf { index, source };
+        let data = match data {
+            Some(data) => data,
+            None => leaf_data_hash(&leaves).map_err(leaf_error)?,
+        };
+        let header = BatchHeader {
+            number: self.next_batch,
+            parent: self.head,
+            model,
+            epoch: self.epoch.epoch,
+            circuit_version: CIRCUIT_VERSION,
+            leaf_count: u32::try_from(leaves.len()).unwrap_or(u32::MAX),
+            root: leaf_tree(&leaves).map_err(leaf_error)?.root(),
+            state_root: Digest(Fr::zero()),
+            links: links_digest(&lanes, speed_digest(&speed)),
+            node_roots: Digest(Fr::zero()),
+            data,
+        };
+        let mut batch = Batch { header, lanes, speed, leaves };
+        let mut next = advance(self, &batch)?;
+        batch.header.state_root = next.root();
+        next.head = batch.header.batch_digest();
+        Ok((batch, next))
+    }
+
     fn lane(&self, model: ModelId, lane: Lane) -> Result<&LaneState, ApplyError> {
         self.lanes
             .get(&model)
@@ -299,63 +372,79 @@ fn demand<T: PartialEq + ToString>(field: &'static str, expected: T, came: T) ->
     }
 }
 
-/// Applies a batch: header, tree, slots, attempts, links, draws; then counters.
+/// Applies a batch: header, tree, slots, attempts, links, draws; then counters and the new root.
 ///
 /// # Errors
 /// The first rule that the batch breaks; the state is unchanged.
 pub fn apply(state: &State, batch: &Batch) -> Result<State, ApplyError> {
+    let next = advance(state, batch)?;
+    demand("state_root", next.root(), batch.header.state_root)?;
+    Ok(next)
+}
+
+/// [`apply`] without the check of the state root.
+fn advance(state: &State, batch: &Batch) -> Result<State, ApplyError> {
     check_header(state, batch)?;
     let mut next = state.clone();
-    let mut tokens = BTreeMap::new();
-    let mut seen = BTreeSet::new();
+    let mut tally = Tally::default();
     let mut at = 0usize;
-    for range in &batch.header.lanes {
+    for range in &batch.lanes {
         let end = at.saturating_add(range.leaves as usize);
         let leaves = batch.leaves.get(at..end).ok_or(ApplyError::Header {
             field: "lanes.leaves",
             expected: batch.leaves.len().to_string(),
             came: end.to_string(),
         })?;
-        apply_lane(state, &mut next, range, leaves, at, &mut seen, &mut tokens)?;
+        apply_lane(state, &mut next, batch.header.model, range, leaves, at, &mut tally)?;
         at = end;
     }
     demand("leaf_count", at, batch.leaves.len())?;
-    apply_speed(&mut next, &batch.speed, &tokens)?;
+    apply_speed(&mut next, batch.header.model, &batch.speed, &tally)?;
     next.next_batch = state.next_batch.saturating_add(1);
-    next.head = batch.header.batch_digest(&state.domain);
+    next.head = batch.header.batch_digest();
     Ok(next)
+}
+
+/// What the lanes of a batch have in common.
+#[derive(Default)]
+struct Tally {
+    /// Requests that fill a slot of this batch.
+    requests: BTreeSet<RequestCommitment>,
+    /// Output ids by node, of drawn answers.
+    tokens: BTreeMap<Address, u64>,
 }
 
 fn check_header(state: &State, batch: &Batch) -> Result<(), ApplyError> {
     let h = &batch.header;
-    demand("version", BATCH_VERSION, h.version)?;
     demand("circuit_version", CIRCUIT_VERSION, h.circuit_version)?;
     demand("number", state.next_batch, h.number)?;
     demand("epoch", state.epoch.epoch, h.epoch)?;
-    demand("previous", state.head, h.previous)?;
+    demand("parent", state.head, h.parent)?;
+    demand("node_roots", Digest(Fr::zero()), h.node_roots)?;
     for (field, came, max) in
-        [("leaves", batch.leaves.len(), MAX_BATCH_LEAVES), ("lanes", h.lanes.len(), MAX_BATCH_LANES)]
+        [("leaves", batch.leaves.len(), MAX_BATCH_LEAVES), ("lanes", batch.lanes.len(), MAX_BATCH_LANES)]
     {
         if came == 0 || came > max {
             return Err(ApplyError::Size { field, came, max });
         }
     }
     demand("leaf_count", batch.leaves.len(), h.leaf_count as usize)?;
-    if !h.lanes.windows(2).all(|w| (w[0].model, w[0].lane) < (w[1].model, w[1].lane)) {
-        return Err(ApplyError::Order("header.lanes"));
+    if !batch.lanes.windows(2).all(|w| w[0].lane < w[1].lane) {
+        return Err(ApplyError::Order("lanes"));
     }
-    if !batch.speed.windows(2).all(|w| (w[0].model, w[0].node) < (w[1].model, w[1].node)) {
+    if !batch.speed.windows(2).all(|w| w[0].node < w[1].node) {
         return Err(ApplyError::Order("speed"));
     }
-    demand("speed", speed_digest(&batch.speed), h.speed)?;
+    demand("links", links_digest(&batch.lanes, speed_digest(&batch.speed)), h.links)?;
     let root: Digest =
         leaf_tree(&batch.leaves).map_err(|(index, source)| ApplyError::Leaf { index, source })?.root();
-    demand("leaves_root", root, h.leaves_root)
+    demand("root", root, h.root)
 }
 
 /// Where a lane's walk through its leaves stands.
 struct Walk<'a> {
     state: &'a State,
+    model: ModelId,
     range: &'a LaneRange,
     table: &'a Table,
     /// s_j for each link of the range, by j - first link.
@@ -366,23 +455,23 @@ struct Walk<'a> {
 fn apply_lane(
     state: &State,
     next: &mut State,
+    model: ModelId,
     range: &LaneRange,
     leaves: &[Leaf],
     offset: usize,
-    seen: &mut BTreeSet<RequestCommitment>,
-    tokens: &mut BTreeMap<(ModelId, crate::types::Address), u64>,
+    tally: &mut Tally,
 ) -> Result<(), ApplyError> {
-    let (model, lane) = (range.model, range.lane);
+    let lane = range.lane;
     let known = state.lane(model, lane)?;
     demand("lanes.first_slot", known.next_slot, range.first_slot)?;
     if range.end_slot <= range.first_slot {
-        return Err(ApplyError::Order("header.lanes.first_slot, end_slot"));
+        return Err(ApplyError::Order("lanes.first_slot, end_slot"));
     }
     let table =
         state.epoch.table(&model).ok_or(ApplyError::Unregistered { model, lane, missing: "table" })?;
-    let (links, revealed) = links(state, known, range)?;
+    let (links, revealed) = links(state, known, model, range)?;
     let allowed = state.parameters.max_attempts.min(table.entries.len() as u64);
-    let walk = Walk { state, range, table, links, allowed };
+    let walk = Walk { state, model, range, table, links, allowed };
 
     let mut slot = range.first_slot;
     let mut rest = leaves;
@@ -390,13 +479,13 @@ fn apply_lane(
     while !rest.is_empty() {
         let count = walk.slot_leaves(slot, rest, index)?;
         let (attempts, later) = rest.split_at(count);
-        if !seen.insert(attempts[0].request) {
+        if !tally.requests.insert(attempts[0].request) {
             return Err(ApplyError::Request { index, what: "the request already fills another slot" });
         }
         for leaf in attempts {
             let Some(node) = table.node(leaf.meta.node) else { continue };
             if leaf.meta.finish.answered() && !lane.by_preference() {
-                *tokens.entry((model, node)).or_default() += u64::from(leaf.meta.n_out);
+                *tally.tokens.entry(node).or_default() += u64::from(leaf.meta.n_out);
             }
             if !lane.by_preference() {
                 let c = next.counters.node(model, node);
@@ -423,9 +512,10 @@ fn apply_lane(
 fn links(
     state: &State,
     known: &LaneState,
+    model: ModelId,
     range: &LaneRange,
 ) -> Result<(Vec<ChainLink>, Option<Revealed>), ApplyError> {
-    let (model, lane) = (range.model, range.lane);
+    let lane = range.lane;
     if lane.by_preference() {
         return if range.link.0.is_zero() {
             Ok((Vec::new(), None))
@@ -450,7 +540,7 @@ fn links(
         .map_err(wrap)?;
     // A range can't span more links than it has leaves.
     if last - first > u64::from(range.leaves) {
-        return Err(ApplyError::Order("header.lanes.end_slot"));
+        return Err(ApplyError::Order("lanes.end_slot"));
     }
     let mut links = Vec::new();
     let mut link = range.link;
@@ -535,7 +625,7 @@ impl Walk<'_> {
         let inputs = DrawInputs {
             beacon: self.state.beacon,
             link: *link,
-            model: self.range.model,
+            model: self.model,
             lane: self.range.lane,
             slot,
         };
@@ -552,18 +642,19 @@ impl Walk<'_> {
 
 fn apply_speed(
     next: &mut State,
+    model: ModelId,
     totals: &[SpeedTotal],
-    tokens: &BTreeMap<(ModelId, crate::types::Address), u64>,
+    tally: &Tally,
 ) -> Result<(), ApplyError> {
     for (index, t) in totals.iter().enumerate() {
-        let answered = tokens.get(&(t.model, t.node)).copied().unwrap_or(0);
+        let answered = tally.tokens.get(&t.node).copied().unwrap_or(0);
         if t.tokens > answered {
             return Err(ApplyError::Speed { index, what: "more ids than the node's answers hold" });
         }
         if t.millis == 0 || t.millis > MAX_SPEED_MILLIS {
             return Err(ApplyError::Speed { index, what: "no time, or more than an epoch can hold" });
         }
-        let c = next.counters.node(t.model, t.node);
+        let c = next.counters.node(model, t.node);
         c.tokens = c.tokens.saturating_add(t.tokens);
         c.millis = c.millis.saturating_add(t.millis);
     }

@@ -1,7 +1,8 @@
 //! Checking a receipt: every value against what binds it.
 
 use super::{Attempt, Receipt, RECEIPT_VERSION, ReceiptError, Signed};
-use crate::chain::ChainAnchor;
+use crate::batch::{LaneRange, find_lane, links_digest};
+use crate::chain::{ChainAnchor, descend};
 use crate::draw::{DrawInputs, context_digest, draw_order};
 use crate::field::Fr;
 use crate::keys::Signature;
@@ -12,7 +13,7 @@ use crate::request::Request;
 use crate::selection::SelectionParams;
 use crate::types::{
     Address, Amount, BatchDigest, Beacon, Digest, Domain, EpochId, Finish, Keccak, ModelId, NodeIndex,
-    OutputCommitment, RequestCommitment, Retry,
+    OutputCommitment, RequestCommitment, Retry, Slot,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -611,24 +612,16 @@ impl Facts<'_> {
         let intake = &self.receipt.intake.message;
         let at = "inclusion.header.message";
         check_signed("inclusion.header.signature", &inclusion.header, self.domain(), self.anchors.sequencer)?;
-        same(format!("{at}.version"), crate::batch::BATCH_VERSION, h.version)?;
+        same(format!("{at}.model"), self.request.model, h.model)?;
         same(format!("{at}.epoch"), self.receipt.draw.table.epoch, h.epoch)?;
+        same(format!("{at}.links"), links_digest(&inclusion.lanes, inclusion.speed), h.links)?;
         match self.anchors.batches.get(&h.number) {
-            Some(expected) => same("inclusion.header", *expected, h.batch_digest(self.domain()))?,
+            Some(expected) => same("inclusion.header", *expected, h.batch_digest())?,
             None => drop(pending.insert(Pending::BatchUnknown)),
         }
-        let mut before = 0u64;
-        let mut range = None;
-        for lane in &h.lanes {
-            if (lane.model, lane.lane) == (intake.model, intake.lane) {
-                range = Some((before, lane));
-                break;
-            }
-            before += u64::from(lane.leaves);
-        }
-        let (offset, lane) = range.ok_or(ReceiptError::Missing {
-            field: "inclusion.header.message.lanes",
-            why: "the batch has no slots of this model and lane",
+        let (offset, lane) = find_lane(&inclusion.lanes, intake.lane).ok_or(ReceiptError::Missing {
+            field: "inclusion.lanes",
+            why: "the batch has no slots of this lane",
         })?;
         if !(lane.first_slot..lane.end_slot).contains(&intake.slot) {
             return Err(ReceiptError::Mismatch {
@@ -648,9 +641,32 @@ impl Facts<'_> {
         }
         let width = u64::from(h.leaf_count).max(1).next_power_of_two();
         same("inclusion.proof.siblings", u64::from(width.trailing_zeros()), inclusion.proof.siblings.len() as u64)?;
+        self.revealed_link(lane)?;
         let leaf = self.leaf();
         let root = inclusion.proof.root(leaf.hash()?).unwrap_or(Digest(Fr::default()));
-        same("inclusion.proof", h.leaves_root, root)
+        same("inclusion.proof", h.root, root)
+    }
+
+    /// The receipt's link, if it has one, must lead to the batch's by hashing.
+    fn revealed_link(&self, lane: &LaneRange) -> Result<(), ReceiptError> {
+        let Some(link) = self.receipt.draw.link else {
+            return if lane.lane.by_preference() {
+                Ok(())
+            } else {
+                Err(ReceiptError::Missing { field: "draw.link", why: "the batch has revealed it" })
+            };
+        };
+        let ours = self.receipt.intake.message.slot.link_index();
+        let last = Slot(lane.end_slot.0.saturating_sub(1)).link_index();
+        let steps = last.saturating_sub(ours);
+        if steps > u64::from(lane.leaves) {
+            return Err(ReceiptError::Mismatch {
+                field: "inclusion.lanes".into(),
+                expected: "at least one leaf per slot".into(),
+                came: format!("{} leaves", lane.leaves),
+            });
+        }
+        same("draw.link", descend(lane.link, steps), link)
     }
 
     fn leaf(&self) -> Leaf {

@@ -8,15 +8,16 @@ pub use check::{MAX_CLOCK_SKEW_S, Pending, Reexecute, Report, TrustAnchors, char
 pub use error::ReceiptError;
 pub use pair::check_pair;
 
+use crate::batch::{BatchHeader, LaneRange};
 use crate::chain::ChainAnchor;
 use crate::draw::Table;
 use crate::keys::Signature;
 use crate::merkle::InclusionProof;
 use crate::messages::{
-    Attestation, Audit, BatchHeader, Cancel, Credit, Intake, Miss, Progress, Refusal, Response,
+    Attestation, Audit, Cancel, Credit, Intake, Miss, Progress, Refusal, Response,
 };
 use crate::request::Request;
-use crate::types::{Address, Beacon, ChainLink};
+use crate::types::{Address, Beacon, ChainLink, Digest};
 use serde::{Deserialize, Serialize};
 
 /// The version of the receipt's JSON.
@@ -88,6 +89,10 @@ pub struct DrawRecord {
 pub struct Inclusion {
     /// The header, signed by the sequencer.
     pub header: Signed<BatchHeader>,
+    /// The batch's lanes, which the header's `links` commits to.
+    pub lanes: Vec<LaneRange>,
+    /// The digest of its speed totals, as in the same commitment.
+    pub speed: Digest,
     /// The path to its root.
     pub proof: InclusionProof,
 }
