@@ -1,1 +1,2 @@
 //! monai-prover
+pub mod commit;

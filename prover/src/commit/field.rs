@@ -1,0 +1,91 @@
+//! The two libraries' field elements and points, and how to move between them.
+//!
+//! Interfaces speak arkworks, as the verifier does. Kernels run on halo2curves, whose assembly multiplies
+//! a quarter faster. Both keep elements as four limbs in the same Montgomery form (`R = 2^256`), so moving
+//! one is a copy of 32 bytes; the tests pin that.
+
+use ark_bn254::{Fq, Fr, G1Affine};
+use ark_ec::AffineRepr;
+use ark_ff::{BigInt, PrimeField};
+use halo2curves::bn256;
+use halo2curves::serde::SerdeObject;
+
+/// The base field under the kernels.
+pub(crate) type Base = bn256::Fq;
+
+/// An affine point under the kernels; the identity is `(0, 0)`.
+pub(crate) type Point = bn256::G1Affine;
+
+/// A projective point under the kernels.
+pub(crate) type Sum = bn256::G1;
+
+/// Bytes of a point as raw limbs.
+pub(crate) const RAW_POINT: usize = 64;
+
+/// A base-field element from its Montgomery limbs, which must be below the modulus.
+pub(crate) fn base_from_limbs(limbs: [u64; 4]) -> Base {
+    Base::from_raw_bytes_unchecked(bytemuck::bytes_of(&limbs))
+}
+
+/// The Montgomery limbs of a base-field element.
+pub(crate) fn base_limbs(x: &Base) -> [u64; 4] {
+    let bytes = x.to_raw_bytes();
+    let mut limbs = [0u64; 4];
+    for (limb, chunk) in limbs.iter_mut().zip(bytes.chunks_exact(8)) {
+        let mut word = [0u8; 8];
+        word.copy_from_slice(chunk);
+        *limb = u64::from_le_bytes(word);
+    }
+    limbs
+}
+
+/// A kernel point as arkworks' point.
+pub(crate) fn to_ark(p: &Point) -> G1Affine {
+    use halo2curves::group::prime::PrimeCurveAffine;
+    if bool::from(p.is_identity()) {
+        return G1Affine::identity();
+    }
+    let base = |x: &Base| Fq::new_unchecked(BigInt(base_limbs(x)));
+    G1Affine::new_unchecked(base(&p.x), base(&p.y))
+}
+
+/// arkworks' point as a kernel point.
+pub(crate) fn from_ark(p: &G1Affine) -> Point {
+    use halo2curves::group::prime::PrimeCurveAffine;
+    if p.is_zero() {
+        return Point::identity();
+    }
+    Point { x: base_from_limbs(p.x.0.0), y: base_from_limbs(p.y.0.0) }
+}
+
+/// The canonical integer of a scalar, least significant limb first.
+pub(crate) fn scalar_limbs(x: &Fr) -> [u64; 4] {
+    x.into_bigint().0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ark_ec::CurveGroup;
+    use halo2curves::CurveAffine;
+
+    #[test]
+    fn both_libraries_keep_the_same_limbs() {
+        let generator = G1Affine::generator();
+        for k in 1u64..50 {
+            let p = (generator * Fr::from(k * k * k)).into_affine();
+            let q = from_ark(&p);
+            assert!(bool::from(q.is_on_curve()));
+            assert_eq!(to_ark(&q), p);
+            assert_eq!(bn256::Fq::from(k), base_from_limbs(Fq::from(k).0.0));
+            let h = Sum::from(bn256::G1Affine::generator()) * bn256::Fr::from(k * k * k);
+            assert_eq!(Point::from(h), q);
+        }
+        assert_eq!(from_ark(&G1Affine::identity()), to_h2c_identity());
+        assert_eq!(to_ark(&to_h2c_identity()), G1Affine::identity());
+    }
+
+    fn to_h2c_identity() -> Point {
+        Point { x: base_from_limbs([0; 4]), y: base_from_limbs([0; 4]) }
+    }
+}
