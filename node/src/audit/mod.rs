@@ -71,10 +71,10 @@ fn examine(item: &Filed, anchors: &Anchors, auditor: Option<&Auditor>) -> Result
     if let Some(auditor) = auditor {
         // A model that is not here is found out before the check, so that it can't look like a wrong answer.
         auditor.prepare(&report.model)?;
-        match receipt.reexecute(auditor) {
+        match auditor.confirm(receipt) {
             Ok(()) => {}
-            Err(ReceiptError::Reexecution(what)) => return Err(Error::Engine(what)),
-            Err(error) => return Ok(Verdict::Invalid(error.to_string())),
+            Err(Error::Invalid(what)) => return Ok(Verdict::Invalid(what)),
+            Err(error) => return Err(error),
         }
     }
     Ok(Verdict::Valid { report: Box::new(report), reexecuted: auditor.is_some() })

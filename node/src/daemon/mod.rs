@@ -14,7 +14,6 @@ mod session;
 mod start;
 
 pub use dial::Target;
-pub use load::rss_bytes;
 pub use service::{ServedModel, Service};
 pub use start::run;
 
