@@ -1,0 +1,92 @@
+//! Tiles for AVX2: two accumulators of eight channels for each activation row.
+
+use std::arch::x86_64::{
+    __m128i, __m256i, _mm_loadu_si128, _mm256_add_epi32, _mm256_cvtepi8_epi16, _mm256_loadu_si256, _mm256_madd_epi16,
+    _mm256_set1_epi32, _mm256_setzero_si256, _mm256_storeu_si256,
+};
+
+use super::{LANES, Sums};
+
+/// Chooses the instance for the number of activation rows.
+macro_rules! by_cols {
+    ($cols:expr, $f:ident($($arg:expr),*)) => {
+        match $cols {
+            1 => $f::<1>($($arg),*),
+            2 => $f::<2>($($arg),*),
+            3 => $f::<3>($($arg),*),
+            4 => $f::<4>($($arg),*),
+            5 => $f::<5>($($arg),*),
+            _ => $f::<6>($($arg),*),
+        }
+    };
+}
+pub(super) use by_cols;
+
+/// # Safety
+/// AVX2; `panel` has `pairs * 2 * LANES` values, `x` `2 * pairs` at each of `cols <= TILE` strides.
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn tile_i8(panel: *const i8, x: *const i16, stride: usize, cols: usize, pairs: usize, out: &mut Sums) {
+    // SAFETY: a panel's 32 bytes a pair are read in two halves of 16.
+    let load = |p: usize| unsafe {
+        let w = panel.add(p * 2 * LANES);
+        (
+            _mm256_cvtepi8_epi16(_mm_loadu_si128(w.cast::<__m128i>())),
+            _mm256_cvtepi8_epi16(_mm_loadu_si128(w.add(LANES).cast::<__m128i>())),
+        )
+    };
+    // SAFETY: the caller's promise is passed on.
+    unsafe { by_cols!(cols, tile(load, x, stride, pairs, out)) }
+}
+
+/// # Safety
+/// As [`tile_i8`], for 16-bit panels.
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn tile_i16(
+    panel: *const i16,
+    x: *const i16,
+    stride: usize,
+    cols: usize,
+    pairs: usize,
+    out: &mut Sums,
+) {
+    // SAFETY: a panel's 32 values a pair are read in two halves of 16.
+    let load = |p: usize| unsafe {
+        let w = panel.add(p * 2 * LANES);
+        (_mm256_loadu_si256(w.cast::<__m256i>()), _mm256_loadu_si256(w.add(LANES).cast::<__m256i>()))
+    };
+    // SAFETY: the caller's promise is passed on.
+    unsafe { by_cols!(cols, tile(load, x, stride, pairs, out)) }
+}
+
+/// # Safety
+/// AVX2; `x` has `2 * pairs` values at each of `C` strides; `load` is defined below `pairs`.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn tile<const C: usize>(
+    load: impl Fn(usize) -> (__m256i, __m256i),
+    x: *const i16,
+    stride: usize,
+    pairs: usize,
+    out: &mut Sums,
+) {
+    let mut low = [_mm256_setzero_si256(); C];
+    let mut high = [_mm256_setzero_si256(); C];
+    for p in 0..pairs {
+        let (w0, w1) = load(p);
+        for c in 0..C {
+            // SAFETY: `c < C` and `p < pairs`.
+            let pair = unsafe { x.add(c * stride + 2 * p).cast::<i32>().read_unaligned() };
+            let v = _mm256_set1_epi32(pair);
+            low[c] = _mm256_add_epi32(low[c], _mm256_madd_epi16(w0, v));
+            high[c] = _mm256_add_epi32(high[c], _mm256_madd_epi16(w1, v));
+        }
+    }
+    for c in 0..C {
+        // SAFETY: a row of `Sums` holds two vectors.
+        unsafe {
+            let row = out[c].as_mut_ptr();
+            _mm256_storeu_si256(row.cast::<__m256i>(), low[c]);
+            _mm256_storeu_si256(row.add(8).cast::<__m256i>(), high[c]);
+        }
+    }
+}
