@@ -10,7 +10,7 @@ struct System {
     address poseidon;
     address operators;
     address staking;
-    address epochTable;
+    address epochs;
     address models;
     address rollup;
     address disputes;
@@ -39,7 +39,7 @@ abstract contract Wired {
     address internal immutable POSEIDON;
     address internal immutable OPERATORS;
     address internal immutable STAKING;
-    address internal immutable EPOCH_TABLE;
+    address internal immutable EPOCHS;
     address internal immutable MODELS;
     address internal immutable ROLLUP;
     address internal immutable DISPUTES;
@@ -61,7 +61,7 @@ abstract contract Wired {
         POSEIDON = s.poseidon;
         OPERATORS = s.operators;
         STAKING = s.staking;
-        EPOCH_TABLE = s.epochTable;
+        EPOCHS = s.epochs;
         MODELS = s.models;
         ROLLUP = s.rollup;
         DISPUTES = s.disputes;
@@ -89,7 +89,7 @@ abstract contract Wired {
         s.poseidon = POSEIDON;
         s.operators = OPERATORS;
         s.staking = STAKING;
-        s.epochTable = EPOCH_TABLE;
+        s.epochs = EPOCHS;
         s.models = MODELS;
         s.rollup = ROLLUP;
         s.disputes = DISPUTES;

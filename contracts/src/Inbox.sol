@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import {ForcedRequest, IInbox, RequestState} from "./interfaces/IInbox.sol";
+import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
+import {IOperators} from "./interfaces/IOperators.sol";
+import {IParameters, Param} from "./interfaces/IParameters.sol";
+import {IPayments} from "./interfaces/IPayments.sol";
+import {BatchHeader, BatchStatus, IRollup, Opening} from "./interfaces/IRollup.sol";
+import {Circuit, IVerifierRegistry} from "./interfaces/IVerifier.sol";
+import {LeafCodec, LeafMeta} from "./libraries/LeafCodec.sol";
+import {Leaves} from "./libraries/Leaves.sol";
+import {Messages} from "./libraries/Messages.sol";
+import {System, Wired} from "./System.sol";
+
+contract Inbox is IInbox, Wired, ReentrancyGuardTransient {
+    using SafeERC20 for IERC20;
+
+    ForcedRequest[] private _requests;
+    /// @inheritdoc IInbox
+    mapping(uint48 epoch => uint256) public madeIn;
+
+    constructor(System memory s) Wired(s) {}
+
+    /// @inheritdoc IInbox
+    function force(bytes32 model, uint256 r, bytes calldata ids, uint32 maxOut, uint16 asset, uint256 fee)
+        external
+        nonReentrant
+        returns (uint256 id)
+    {
+        _requireAcceptable(model, ids.length, maxOut, asset, fee);
+        id = _requests.length;
+        ForcedRequest storage q = _requests.push();
+        q.user = msg.sender;
+        q.asset = asset;
+        q.state = RequestState.Open;
+        q.due = uint48(block.timestamp + IParameters(PARAMETERS).get(Param.InboxDeadline));
+        q.epoch = currentEpoch();
+        q.model = model;
+        q.r = r;
+        q.fee = _receive(asset, fee);
+        emit Forced(id, msg.sender, model, r, maxOut, q.fee, ids);
+    }
+
+    /// @inheritdoc IInbox
+    function dischargeByAnswer(
+        uint256 id,
+        uint64 number,
+        BatchHeader calldata header,
+        Opening calldata leaf,
+        bytes calldata ids,
+        bytes calldata opening
+    ) external nonReentrant {
+        ForcedRequest storage q = _open(id);
+        LeafMeta memory m = _leaf(q, number, header, leaf);
+        if (m.finish != Messages.STOP && m.finish != Messages.LENGTH) revert WrongLeaf();
+        if (ids.length != uint256(m.nOut) * 4) revert BadLength(ids.length);
+        _checkOutput(header.circuitVersion, leaf.o, m, ids, opening);
+
+        q.state = RequestState.Answered;
+        address operator = IOperators(OPERATORS).operatorAt(m.node, header.epoch);
+        uint256 charge =
+            Math.min(q.fee, IPayments(PAYMENTS).quote(q.model, q.asset, q.epoch, m.nIn, m.nOut));
+        if (operator == address(0)) charge = 0;
+        emit Answered(id, operator, charge, ids);
+        IERC20 token = IERC20(IPayments(PAYMENTS).assetAt(q.asset));
+        if (charge > 0) token.safeTransfer(operator, charge);
+        if (q.fee > charge) token.safeTransfer(q.user, q.fee - charge);
+    }
+
+    /// @inheritdoc IInbox
+    function dischargeByMiss(uint256 id, uint64 number, BatchHeader calldata header, Opening calldata leaf)
+        external
+        nonReentrant
+    {
+        ForcedRequest storage q = _open(id);
+        LeafMeta memory m = _leaf(q, number, header, leaf);
+        if (m.finish != Messages.REFUSED && m.finish != Messages.MISSED) revert WrongLeaf();
+        if (q.retries >> m.retry & 1 == 1) revert RetryCounted(m.retry);
+        q.retries |= 1 << m.retry;
+        emit MissCounted(id, m.retry);
+        if (++q.misses >= IParameters(PARAMETERS).valueAt(Param.InboxMisses, q.epoch)) {
+            q.state = RequestState.Missed;
+            emit Missed(id);
+            _refund(q);
+        }
+    }
+
+    /// @inheritdoc IInbox
+    function late(uint256 id) external {
+        ForcedRequest storage q = _open(id);
+        if (block.timestamp <= q.due) revert NotDue(q.due);
+        IParameters params = IParameters(PARAMETERS);
+        q.due = uint48(block.timestamp + params.valueAt(Param.InboxDeadline, q.epoch));
+        emit Late(id, q.due);
+        uint256 amount = params.valueAt(Param.InboxLateFine, q.epoch);
+        IRollup(ROLLUP).fine(IRollup(ROLLUP).currentTerm(), amount, q.user, amount / 10);
+    }
+
+    /// @inheritdoc IInbox
+    function cancel(uint256 id) external nonReentrant {
+        ForcedRequest storage q = _open(id);
+        if (msg.sender != q.user) revert NotYours(id);
+        // After `late` the request has a new time, but it has been late all the same.
+        uint256 due = uint256(q.due);
+        uint256 first = epochStart(q.epoch + 1) + IParameters(PARAMETERS).valueAt(Param.InboxDeadline, q.epoch);
+        if (block.timestamp <= Math.min(due, first)) revert NotDue(Math.min(due, first));
+        q.state = RequestState.Cancelled;
+        emit Cancelled(id);
+        _refund(q);
+    }
+
+    /// @inheritdoc IInbox
+    function request(uint256 id) external view returns (ForcedRequest memory) {
+        return _requests[id];
+    }
+
+    /// @inheritdoc IInbox
+    function count() external view returns (uint256) {
+        return _requests.length;
+    }
+
+    function _requireAcceptable(bytes32 model, uint256 length, uint32 maxOut, uint16 asset, uint256 fee) private {
+        IParameters params = IParameters(PARAMETERS);
+        if (params.paused()) revert Paused();
+        uint48 epoch = currentEpoch();
+        if (++madeIn[epoch] > params.get(Param.InboxPerEpoch)) revert RateLimited(epoch);
+        if (length == 0 || length % 4 != 0 || length / 4 > params.get(Param.InboxMaxIds)) revert BadLength(length);
+        if (!IModelRegistry(MODELS).isActive(model, epoch)) revert InactiveModel(model);
+        if (!IPayments(PAYMENTS).isAllowed(asset)) revert AssetNotAllowed(asset);
+        uint256 quote = IPayments(PAYMENTS).quote(model, asset, epoch, length / 4, maxOut);
+        // A zero quote means that the asset has no price for this model.
+        if (quote == 0 || fee < quote) revert FeeTooSmall(fee, quote);
+    }
+
+    function _open(uint256 id) private view returns (ForcedRequest storage q) {
+        if (id >= _requests.length || _requests[id].state != RequestState.Open) revert NotOpen(id);
+        return _requests[id];
+    }
+
+    /// @dev A leaf of a proven batch for this request.
+    function _leaf(ForcedRequest storage q, uint64 number, BatchHeader calldata header, Opening calldata leaf)
+        private
+        view
+        returns (LeafMeta memory)
+    {
+        IRollup(ROLLUP).requireLive(number, header);
+        BatchStatus status = IRollup(ROLLUP).batch(number).status;
+        if (status != BatchStatus.Proven && status != BatchStatus.Finalised) revert NotProven(number);
+        Leaves.check(POSEIDON, header, leaf);
+        if (leaf.r != q.r || header.model != q.model) revert WrongLeaf();
+        return LeafCodec.unpack(leaf.meta);
+    }
+
+    function _checkOutput(uint32 version, uint256 o, LeafMeta memory m, bytes calldata ids, bytes calldata opening)
+        private
+        view
+    {
+        uint256 digest = uint256(keccak256(ids));
+        uint256[] memory s = new uint256[](5);
+        s[0] = o;
+        s[1] = m.nOut;
+        s[2] = m.finish;
+        s[3] = digest >> 128;
+        s[4] = uint128(digest);
+        IVerifierRegistry(VERIFIERS).check(Circuit.Output, version, opening, s);
+    }
+
+    function _receive(uint16 asset, uint256 fee) private returns (uint256) {
+        IERC20 token = IERC20(IPayments(PAYMENTS).assetAt(asset));
+        uint256 before = token.balanceOf(address(this));
+        token.safeTransferFrom(msg.sender, address(this), fee);
+        return token.balanceOf(address(this)) - before;
+    }
+
+    function _refund(ForcedRequest storage q) private {
+        IERC20(IPayments(PAYMENTS).assetAt(q.asset)).safeTransfer(q.user, q.fee);
+    }
+}
