@@ -321,8 +321,10 @@ impl Facts<'_> {
     fn intake(&self, now: u64) -> Result<(), ReceiptError> {
         let intake = &self.receipt.intake;
         let m = &intake.message;
-        self.place("intake.message", m.request, m.model, m.lane, m.slot)?;
+        // The signature comes first: if it holds, what differs is the request, not what was signed.
         check_signed("intake.signature", intake, self.domain(), self.anchors.sequencer)?;
+        same("request (its commitment R)", m.request, self.r)?;
+        same("intake.message.model", self.request.model, m.model)?;
         let message = RequestMessage {
             request: self.r,
             model: self.request.model,
@@ -340,7 +342,6 @@ impl Facts<'_> {
                 });
             }
         }
-        ordered("request.expiry", m.received_ms / 1000, self.request.expiry)?;
         if m.received_ms / 1000 > now.saturating_add(MAX_CLOCK_SKEW_S) {
             return Err(ReceiptError::Mismatch {
                 field: "intake.message.received_ms".into(),
@@ -348,21 +349,21 @@ impl Facts<'_> {
                 came: m.received_ms.to_string(),
             });
         }
-        Ok(())
+        ordered("request.expiry", m.received_ms / 1000, self.request.expiry)
     }
 
     fn response(&self) -> Result<(), ReceiptError> {
         let m = &self.receipt.response.message;
+        check_signed("response.signature", &self.receipt.response, self.domain(), self.node)?;
         self.place("response.message", m.request, m.model, m.lane, m.slot)?;
         same("response.message.n_in", self.request.n_in(), m.n_in)?;
         let n_out = u32::try_from(self.receipt.output.len()).unwrap_or(u32::MAX);
         same("response.message.n_out", n_out, m.n_out)?;
         let o = output_commitment(self.request.blinding, m.finish, &self.receipt.output);
-        same("response.message.output", o, m.output)?;
+        same("output (its commitment O)", m.output, o)?;
         self.finish(m.finish, n_out)?;
         ordered("response.message.first_token_ms", m.received_ms, m.first_token_ms)?;
-        ordered("response.message.done_ms", m.first_token_ms, m.done_ms)?;
-        check_signed("response.signature", &self.receipt.response, self.domain(), self.node)
+        ordered("response.message.done_ms", m.first_token_ms, m.done_ms)
     }
 
     fn finish(&self, finish: Finish, n_out: u32) -> Result<(), ReceiptError> {
@@ -427,6 +428,8 @@ impl Facts<'_> {
 
     fn attestation(&self) -> Result<(), ReceiptError> {
         let (a, r) = (&self.receipt.attestation.message, &self.receipt.response.message);
+        let sequencer = self.anchors.sequencer;
+        check_signed("attestation.signature", &self.receipt.attestation, self.domain(), sequencer)?;
         same("attestation.message.response", r.digest(self.domain()), a.response)?;
         same("attestation.message.epoch", self.receipt.draw.table.epoch, a.epoch)?;
         same("attestation.message.retry", self.receipt.attempts.len() as u64, u64::from(a.retry.0))?;
@@ -449,12 +452,7 @@ impl Facts<'_> {
                 came: a.charge.to_string(),
             });
         }
-        check_signed(
-            "attestation.signature",
-            &self.receipt.attestation,
-            self.domain(),
-            self.anchors.sequencer,
-        )
+        Ok(())
     }
 
     fn attempts(&self) -> Result<(), ReceiptError> {
@@ -523,8 +521,6 @@ impl Facts<'_> {
         let intake = &self.receipt.intake.message;
         d.table.validate()?;
         same("draw.table.model", self.request.model, d.table.model)?;
-        let context = context_digest(&d.beacon, &d.table, d.chain.as_ref());
-        same("attestation.message.draw", context, self.receipt.attestation.message.draw)?;
         let epoch = d.table.epoch;
         let beacon = if self.anchors.insecure_devnet {
             Some(crate::insecure_devnet_beacon(epoch))
@@ -539,6 +535,9 @@ impl Facts<'_> {
             Some(expected) => same("draw.table", *expected, d.table.digest())?,
             None => drop(pending.insert(Pending::TableUnknown)),
         }
+        // Anchors first, so that what they know to be wrong is named; then the digest binds the rest.
+        let context = context_digest(&d.beacon, &d.table, d.chain.as_ref());
+        same("draw (its digest)", self.receipt.attestation.message.draw, context)?;
         let by_lot = !intake.lane.by_preference();
         let Some(chain) = &d.chain else {
             return if by_lot {
