@@ -15,6 +15,7 @@ use crate::error::ModelError;
 use crate::semantics::NORM_MAX;
 use crate::source::{DEFAULT_POSITIONS, FloatArch, FloatModel, Part, check_shape};
 use crate::tables;
+use crate::text::TextCodec;
 use matrix::Source;
 use row::round;
 
@@ -77,6 +78,8 @@ pub fn import(
     check_shape(f.layers, f.hidden, f.heads, f.kv_heads, f.head_dim, f.ffn, f.vocab, positions)?;
     progress.begin(2 * f.layers + 3);
     let text = source.text()?;
+    // A tokenizer or template that can't be used is refused now, not by the first request.
+    TextCodec::new(&text, f.vocab)?;
     progress.step("embedding");
 
     let values = source.checked(Part::Embedding)?;
