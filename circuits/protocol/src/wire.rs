@@ -26,6 +26,9 @@ pub const MAX_TEXT_BYTES: usize = 256;
 /// Most concurrent streams that a node may offer for a model; also the most in a busy proof.
 pub const MAX_CREDITS: u32 = 1024;
 
+/// Most alternatives per token in [`Job::logprobs`] and [`TokenLogprobs::top`].
+pub const MAX_LOGPROBS: u8 = 20;
+
 /// A job's number, unique within a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -108,6 +111,9 @@ pub struct Job {
     pub resume: Vec<u32>,
     /// Unix milliseconds after which an answer no longer counts.
     pub deadline_ms: u64,
+    /// Alternatives per token (at most [`MAX_LOGPROBS`]) whose log-probabilities the client wants to see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<u8>,
 }
 
 impl Job {
@@ -134,6 +140,20 @@ pub struct Token {
     pub index: u32,
     /// The id.
     pub id: u32,
+    /// If the job asked for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<Box<TokenLogprobs>>,
+}
+
+/// Log-probabilities of one position at temperature 1, in 10^-6 nats. For display: they are not signed, but
+/// whoever re-executes the answer can compute them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenLogprobs {
+    /// Of the id that was selected.
+    pub chosen: i64,
+    /// The likeliest ids, best first.
+    pub top: Vec<(u32, i64)>,
 }
 
 /// Node → sequencer: the running hash after each 64 output ids.
@@ -364,10 +384,12 @@ impl Frame for NodeFrame {
                 h.models.iter().try_for_each(check_offer)
             }
             Self::Credit(offer) => check_offer(offer),
+            Self::Token(t) => {
+                limit("logprobs.top", t.logprobs.as_ref().map_or(0, |l| l.top.len()), MAX_LOGPROBS.into())
+            }
             Self::Refuse(r) => limit("active", r.refusal.active.len(), MAX_CREDITS as usize),
             Self::Fault(f) => limit("message", f.message.len(), MAX_TEXT_BYTES),
             Self::Accepted { .. }
-            | Self::Token(_)
             | Self::Progress(_)
             | Self::Done(_)
             | Self::Pong(_)
@@ -382,6 +404,7 @@ impl Frame for SequencerFrame {
         match self {
             Self::Job(j) => {
                 limit("ids", j.request.prompt.len().saturating_add(j.resume.len()), MAX_FRAME_IDS)?;
+                limit("logprobs", j.logprobs.unwrap_or(0).into(), MAX_LOGPROBS.into())?;
                 j.request.validate()?;
                 Ok(())
             }

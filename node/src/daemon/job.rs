@@ -3,11 +3,11 @@
 use crate::clock::unix_ms;
 use super::pace::Pace;
 use super::service::Service;
-use monai_engine::{EngineError, Event, Job as EngineJob, TokenStream};
+use monai_engine::{EngineError, Event, Job as EngineJob, Logprobs, TokenStream};
 use monai_protocol::messages::{Cancel, Progress, Refusal, RefusalReason, Response};
 use monai_protocol::output::RunningHash;
 use monai_protocol::types::{Digest, RequestCommitment};
-use monai_protocol::wire::{CancelJob, Done, Job, JobId, NodeFrame, ProgressFrame, Refuse, Token};
+use monai_protocol::wire::{CancelJob, Done, Job, JobId, NodeFrame, ProgressFrame, Refuse, Token, TokenLogprobs};
 use monai_protocol::{Finish, Signature, Typed, output_commitment};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -108,7 +108,7 @@ impl Answering {
                     if let Some(up_to) = self.wait_for_pace(&mut orders).await? {
                         return self.finish_cancelled(&stream, up_to).await;
                     }
-                    self.token(token.id).await?;
+                    self.token(token.id, token.logprobs).await?;
                 }
                 Some(Event::Finished(end)) => return self.done(end.finish).await,
                 Some(Event::Failed(error)) => {
@@ -134,7 +134,7 @@ impl Answering {
             // Another node's ids are not signed on trust: one wrong id would be this node's slash.
             verify_resume: true,
             params: request.params.clone(),
-            logprobs: None,
+            logprobs: self.job.logprobs.map(usize::from),
             cache_scope: cache_scope(&request.user.0),
         };
         served.engine.submit(job).map_err(|error| {
@@ -179,12 +179,13 @@ impl Answering {
         Ok(None)
     }
 
-    async fn token(&mut self, id: u32) -> Result<(), Stop> {
+    async fn token(&mut self, id: u32, logprobs: Option<Logprobs>) -> Result<(), Stop> {
         self.first_token_ms.get_or_insert_with(unix_ms);
         let index = u32::try_from(self.ids.len()).unwrap_or(u32::MAX);
         self.ids.push(id);
         self.service.meter.count();
-        self.send(NodeFrame::Token(Token { job: self.job.job, index, id })).await?;
+        let logprobs = logprobs.map(|l| Box::new(displayed(&l)));
+        self.send(NodeFrame::Token(Token { job: self.job.job, index, id, logprobs })).await?;
         if let Some((up_to, running)) = self.running.push(id) {
             self.progress(up_to, running).await?;
         }
@@ -242,6 +243,13 @@ impl Answering {
     async fn send(&self, frame: NodeFrame) -> Result<(), Stop> {
         self.notes.send(Note::Frame(Box::new(frame))).await.map_err(|_| Stop::Drop)
     }
+}
+
+/// Log-probabilities in the unit of the wire.
+fn displayed(l: &Logprobs) -> TokenLogprobs {
+    // The cast saturates, so even minus infinity has a number.
+    let micro = |nats: f64| (nats * 1e6).round() as i64;
+    TokenLogprobs { chosen: micro(l.chosen), top: l.top.iter().map(|(id, p)| (*id, micro(*p))).collect() }
 }
 
 /// A signed refusal; `None` if even signing fails, which leaves the sequencer to its timeout.
