@@ -1,0 +1,93 @@
+//! Round polynomials: their encoding, and their values at a challenge.
+//!
+//! A round of a general sumcheck of degree `d` sends `s(0), s(2), ..., s(d)`; `s(1)` follows from the claim, so the check
+//! `s(0) + s(1) = claim` can't be forgotten. A round of a fraction tree sends `t(0)` and the leading coefficient of the
+//! quadratic `t` with `s(X) = l(X) t(X)`, where `l` is the linear equality factor that the verifier knows (Gruen).
+
+use ark_ff::{Field, One, Zero};
+use monai_protocol::field::Fr;
+
+use crate::error::VerifyError;
+
+/// The value at `x` of the polynomial of degree `sent.len()` with `s(0) + s(1) = claim` and the sent values
+/// `s(0), s(2), s(3), ...`.
+///
+/// # Errors
+/// [`VerifyError::Truncated`] for an empty round.
+pub fn round_at(claim: Fr, sent: &[Fr], x: Fr) -> Result<Fr, VerifyError> {
+    let (first, rest) = sent.split_first().ok_or(VerifyError::Truncated)?;
+    let mut values = vec![*first, claim - first];
+    values.extend(rest);
+    Ok(interpolate(&values, x))
+}
+
+/// The value at `x` of the polynomial with the values `values[i]` at `i = 0, 1, ...`.
+#[must_use]
+pub fn interpolate(values: &[Fr], x: Fr) -> Fr {
+    // Lagrange by prefix and suffix products; the degrees here are at most 5.
+    let nodes: Vec<Fr> = (0u64..).map(Fr::from).take(values.len()).collect();
+    let mut sum = Fr::zero();
+    for (i, (value, node)) in values.iter().zip(&nodes).enumerate() {
+        let (mut top, mut bottom) = (*value, Fr::one());
+        for (j, other) in nodes.iter().enumerate() {
+            if i != j {
+                top *= x - other;
+                bottom *= *node - other;
+            }
+        }
+        // Nodes are distinct small integers, so the denominator is not 0.
+        sum += top * bottom.inverse().unwrap_or_else(Fr::zero);
+    }
+    sum
+}
+
+/// State of a tree layer's sumcheck: the claim and the equality polynomial of the coordinates bound so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Stripped {
+    /// The remaining claim.
+    pub claim: Fr,
+    /// `eq` of the bound coordinates.
+    pub bound: Fr,
+}
+
+impl Stripped {
+    /// A round for coordinate `r` of the outer point: from `t(0)` and the leading coefficient to the next state at the
+    /// challenge `x`.
+    ///
+    /// # Errors
+    /// [`VerifyError::Degenerate`] where the equality factor vanishes at 1.
+    pub fn round(self, r: Fr, t0: Fr, leading: Fr, x: Fr) -> Result<Self, VerifyError> {
+        let (l0, l1) = (self.bound * (Fr::one() - r), self.bound * r);
+        let t1 = (self.claim - l0 * t0) * l1.inverse().ok_or(VerifyError::Degenerate)?;
+        let middle = t1 - t0 - leading;
+        let bound = l0 + x * (l1 - l0);
+        Ok(Self { claim: bound * (t0 + x * (middle + x * leading)), bound })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interpolation_agrees_with_the_polynomial() {
+        let f = |x: Fr| x * x * x * x * Fr::from(3u64) - x * x + Fr::from(9u64);
+        let values: Vec<Fr> = (0..5u64).map(|i| f(Fr::from(i))).collect();
+        let x = Fr::from(123_456u64);
+        assert_eq!(interpolate(&values, x), f(x));
+        let sent = [values[0], values[2], values[3], values[4]];
+        assert_eq!(round_at(values[0] + values[1], &sent, x).unwrap(), f(x));
+        assert_ne!(round_at(values[0], &sent, x).unwrap(), f(x));
+    }
+
+    #[test]
+    fn stripped_rounds_agree_with_the_product() {
+        let (r, x) = (Fr::from(77u64), Fr::from(1234u64));
+        let t = |x: Fr| Fr::from(5u64) + Fr::from(7u64) * x + Fr::from(11u64) * x * x;
+        let l = |x: Fr| Fr::one() - r + x * (r + r - Fr::one());
+        let state = Stripped { claim: l(Fr::zero()) * t(Fr::zero()) + l(Fr::one()) * t(Fr::one()), bound: Fr::one() };
+        let next = state.round(r, t(Fr::zero()), Fr::from(11u64), x).unwrap();
+        assert_eq!(next.claim, l(x) * t(x));
+        assert_eq!(next.bound, l(x));
+    }
+}
