@@ -5,9 +5,11 @@
 //!
 //! - [`Engine`] serves: continuous batching over concurrent [`Job`]s, a paged key/value cache with prefix reuse.
 //! - [`Replay`] runs given ids in one causal pass: logits, [`Replay::reexecute`] for audits, [`Replay::trace`] for provers.
+//! - [`candle`]: the same engine with its matrices on any candle device ([`Program::on_device`]), by exact splitting.
 //!
 //! Deliberately absent: tokenizer and text (in `monai-model`), proofs, networking.
 
+pub mod candle;
 mod elementwise;
 mod engine;
 mod error;

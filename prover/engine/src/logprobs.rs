@@ -46,9 +46,9 @@ mod tests {
     fn probabilities_add_up_and_are_in_order() {
         let model = crate::testing::model(&crate::testing::Variant::default(), 1);
         let mut arch = model.arch.clone();
-        // One raw unit is a thousandth of a natural logit.
-        arch.tau_one = ((2f64.powi(64 + 12)) / 1000.0) as u64;
-        let raw = [0, 1000, -2000, 1000, 3000];
+        // 2^14 raw units are a natural logit.
+        arch.tau_one = 1 << 62;
+        let raw = [0, 1, -2, 1, 3].map(|v| v << 14);
         let total: f64 = (0..5).map(|id| of(&arch, &raw, id).exp()).sum();
         assert!((total - 1.0).abs() < 1e-12);
         let lp = top(&arch, &raw, 2, 3);

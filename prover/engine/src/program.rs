@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use candle_core::Device;
 use monai_model::artefact::{Linear, Model};
 use monai_model::semantics::TABLE_LEN;
 
@@ -25,7 +26,7 @@ pub(crate) struct PackedLayer {
     pub(crate) down: Packed,
 }
 
-/// A model ready to run on one kernel. Engines and audits of one process share it.
+/// A model ready to run on one kernel or device. Engines and audits of one process share it.
 #[derive(Debug)]
 pub struct Program {
     pub(crate) model: Arc<Model>,
@@ -43,24 +44,38 @@ impl Program {
     /// # Errors
     /// [`EngineError::Shape`] if tensors disagree with the architecture, [`EngineError::KernelUnavailable`].
     pub fn new(model: Arc<Model>, kernel: Option<Kernel>) -> Result<Arc<Self>, EngineError> {
+        Self::build(model, kernel, None)
+    }
+
+    /// Checks the model's shape and copies its weights to a candle device, which will multiply the matrices; the rest
+    /// runs on the host. The bits are those of [`Self::new`]: see [`crate::candle`].
+    ///
+    /// # Errors
+    /// As [`Self::new`], and [`EngineError::Device`].
+    pub fn on_device(model: Arc<Model>, device: &Device) -> Result<Arc<Self>, EngineError> {
+        Self::build(model, None, Some(device))
+    }
+
+    fn build(model: Arc<Model>, kernel: Option<Kernel>, device: Option<&Device>) -> Result<Arc<Self>, EngineError> {
         let isa = Isa::check(kernel.unwrap_or_else(Kernel::best))?;
+        device.map_or(Ok(()), crate::candle::check_exact)?;
         check_shape(&model)?;
         let layers = model
             .layers
             .iter()
             .map(|l| {
                 Ok(PackedLayer {
-                    q: Packed::new(&l.q)?,
-                    k: Packed::new(&l.k)?,
-                    v: Packed::new(&l.v)?,
-                    o: Packed::new(&l.o)?,
-                    gate: Packed::new(&l.gate)?,
-                    up: Packed::new(&l.up)?,
-                    down: Packed::new(&l.down)?,
+                    q: Packed::new(&l.q, device)?,
+                    k: Packed::new(&l.k, device)?,
+                    v: Packed::new(&l.v, device)?,
+                    o: Packed::new(&l.o, device)?,
+                    gate: Packed::new(&l.gate, device)?,
+                    up: Packed::new(&l.up, device)?,
+                    down: Packed::new(&l.down, device)?,
                 })
             })
             .collect::<Result<_, EngineError>>()?;
-        let head = Packed::new(model.head())?;
+        let head = Packed::new(model.head(), device)?;
         let mut exp = model.tables.exp.clone();
         exp.push(0);
         let a = &model.arch;
@@ -74,7 +89,7 @@ impl Program {
         &self.model
     }
 
-    /// The kernel it runs on.
+    /// The kernel it runs on; with a device, the kernel of what stays on the host.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
         self.isa.kernel()

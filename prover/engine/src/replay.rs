@@ -199,7 +199,7 @@ impl Replay {
             let rows: Vec<Row> = (start..end)
                 .map(|position| Row { id: ids[position], position, sequence: 0, logits: position >= from })
                 .collect();
-            self.forward.run(&rows, &table, trace.as_deref_mut());
+            self.forward.run(&rows, &table, trace.as_deref_mut())?;
             for (i, position) in (start.max(from)..end).enumerate() {
                 if each(&mut self.selector, position, self.forward.logits(i)).is_break() {
                     return Ok(());

@@ -5,7 +5,8 @@ use monai_model::semantics as s;
 
 use super::{ROW_GROUP, Row, row_group};
 use crate::elementwise as ew;
-use crate::kernel::packed::{Packed, Raw};
+use crate::error::EngineError;
+use crate::kernel::packed::{Product, Raw};
 use crate::kernel::{LANES, TILE};
 use crate::kv::Table;
 use crate::pool::{Pool, Shards};
@@ -21,6 +22,9 @@ enum Part {
 }
 
 /// Writes the queries of all rows to `q` (`[rows, heads * head_dim]`), keys and values to the tables.
+///
+/// # Errors
+/// If the device of a matrix fails.
 #[allow(clippy::too_many_arguments)]
 pub(super) fn project(
     program: &Program,
@@ -31,9 +35,10 @@ pub(super) fn project(
     q: &Shards<i16>,
     tables: &[Table],
     sink: Option<&LayerSink<'_>>,
-) {
+) -> Result<(), EngineError> {
     let a = &program.model.arch;
     let (packed, source) = (&program.layers[layer], &program.model.layers[layer]);
+    let [queries, keys, values] = [packed.q.apply(y, rows.len())?, packed.k.apply(y, rows.len())?, packed.v.apply(y, rows.len())?];
     let heads = a.heads + 2 * a.kv_heads;
     let groups = rows.len().div_ceil(ROW_GROUP);
     pool.run(heads * groups, &|_, item| {
@@ -45,16 +50,16 @@ pub(super) fn project(
             i => (Part::Value, i - a.heads - a.kv_heads),
         };
         let (w, norm) = match part {
-            Part::Query => (&packed.q, source.q_norm.as_ref()),
-            Part::Key => (&packed.k, source.k_norm.as_ref()),
-            Part::Value => (&packed.v, None),
+            Part::Query => (&queries, source.q_norm.as_ref()),
+            Part::Key => (&keys, source.k_norm.as_ref()),
+            Part::Value => (&values, None),
         };
         let mut raw = [[0i64; MAX_HEAD_DIM]; TILE];
         let mut out = [0i16; MAX_HEAD_DIM];
         let out = &mut out[..a.head_dim];
         for row in (first..first + count).step_by(TILE) {
             let cols = TILE.min(first + count - row);
-            head_raw(program, w, head, &y[row * w.cols..], cols, &mut raw);
+            head_raw(program, w, head, row, cols, &mut raw);
             for (c, raw) in raw.iter_mut().enumerate().take(cols) {
                 let Row { position, sequence, .. } = rows[row + c];
                 let raw = &mut raw[..a.head_dim];
@@ -80,21 +85,22 @@ pub(super) fn project(
             }
         }
     });
+    Ok(())
 }
 
-/// Raw accumulators of one head for `cols` rows.
+/// Raw accumulators of one head for `cols` rows from `row` on.
 fn head_raw(
     program: &Program,
-    w: &Packed,
+    w: &Product<'_>,
     head: usize,
-    x: &[i16],
+    row: usize,
     cols: usize,
     raw: &mut [[i64; MAX_HEAD_DIM]; TILE],
 ) {
     let panels = program.kv.head_dim / LANES;
     let mut tile: Raw = [[0; LANES]; TILE];
     for panel in 0..panels {
-        w.raw(program.isa, head * panels + panel, x, w.cols, cols, &mut tile);
+        w.raw(program.isa, head * panels + panel, row, cols, &mut tile);
         for (raw, tile) in raw.iter_mut().zip(&tile).take(cols) {
             raw[panel * LANES..(panel + 1) * LANES].copy_from_slice(tile);
         }

@@ -1,6 +1,7 @@
 //! Parallel sections over the panels of a matrix.
 
 use super::{ROW_GROUP, panel_width, row_group};
+use crate::error::EngineError;
 use crate::kernel::packed::{Packed, Raw};
 use crate::kernel::{Isa, LANES, TILE};
 use crate::pool::{MAX_ITEMS, Pool};
@@ -20,6 +21,9 @@ fn cut(pool: &Pool, panels: usize, groups: usize) -> (usize, usize) {
 }
 
 /// `done(row, first channel, raw accumulators)` for every row of `x` (`[rows, w.cols]`) and panel of `w`.
+///
+/// # Errors
+/// If the device of the matrix fails.
 pub(super) fn panels(
     isa: Isa,
     pool: &mut Pool,
@@ -27,10 +31,11 @@ pub(super) fn panels(
     x: &[i16],
     rows: usize,
     done: &(dyn Fn(usize, usize, &[i64]) + Sync),
-) {
+) -> Result<(), EngineError> {
     if rows == 0 {
-        return;
+        return Ok(());
     }
+    let product = w.apply(x, rows)?;
     let groups = rows.div_ceil(ROW_GROUP);
     let (each, items) = cut(pool, w.panels, groups);
     pool.run(items * groups, &|_, item| {
@@ -41,19 +46,23 @@ pub(super) fn panels(
             let width = panel_width(w.rows, panel);
             for row in (first..first + count).step_by(TILE) {
                 let cols = TILE.min(first + count - row);
-                w.raw(isa, panel, &x[row * w.cols..], w.cols, cols, &mut raw);
+                product.raw(isa, panel, row, cols, &mut raw);
                 for (c, raw) in raw.iter().enumerate().take(cols) {
                     done(row + c, panel * LANES, &raw[..width]);
                 }
             }
         }
     });
+    Ok(())
 }
 
 /// What receives gate and up: `(row, first channel, channels, gate, up)`.
 type PairSink<'a> = dyn Fn(usize, usize, usize, &[i64; LANES], &[i64; LANES]) + Sync + 'a;
 
 /// The same for two matrices of one shape at once.
+///
+/// # Errors
+/// As [`panels`].
 pub(super) fn panel_pairs(
     isa: Isa,
     pool: &mut Pool,
@@ -62,7 +71,8 @@ pub(super) fn panel_pairs(
     x: &[i16],
     rows: usize,
     done: &PairSink<'_>,
-) {
+) -> Result<(), EngineError> {
+    let (product_a, product_b) = (a.apply(x, rows)?, b.apply(x, rows)?);
     let groups = rows.div_ceil(ROW_GROUP);
     let (each, items) = cut(pool, a.panels, groups);
     pool.run(items * groups, &|_, item| {
@@ -73,12 +83,13 @@ pub(super) fn panel_pairs(
             let width = panel_width(a.rows, panel);
             for row in (first..first + count).step_by(TILE) {
                 let cols = TILE.min(first + count - row);
-                a.raw(isa, panel, &x[row * a.cols..], a.cols, cols, &mut raw_a);
-                b.raw(isa, panel, &x[row * b.cols..], b.cols, cols, &mut raw_b);
+                product_a.raw(isa, panel, row, cols, &mut raw_a);
+                product_b.raw(isa, panel, row, cols, &mut raw_b);
                 for c in 0..cols {
                     done(row + c, panel * LANES, width, &raw_a[c], &raw_b[c]);
                 }
             }
         }
     });
+    Ok(())
 }

@@ -107,16 +107,24 @@ impl Forward {
     /// memory.
     ///
     /// With a trace, the rows are consecutive positions of one sequence.
-    pub(crate) fn run(&mut self, rows: &[Row], tables: &[Table], mut trace: Option<&mut Trace>) {
+    ///
+    /// # Errors
+    /// If the device of the program fails; then nothing of the pass counts.
+    pub(crate) fn run(
+        &mut self,
+        rows: &[Row],
+        tables: &[Table],
+        mut trace: Option<&mut Trace>,
+    ) -> Result<(), EngineError> {
         assert!(rows.len() <= MAX_ROWS, "a pass has at most {MAX_ROWS} rows");
         let program = Arc::clone(&self.program);
         self.embed(&program, rows);
         for layer in 0..program.layers.len() {
             let mut sink = trace.as_deref_mut().map(|t| t.layer_sink(layer, program.isa, &program.exp));
-            self.attention_block(&program, layer, rows, tables, sink.as_mut());
-            self.feed_forward(&program, layer, rows, sink.as_mut());
+            self.attention_block(&program, layer, rows, tables, sink.as_mut())?;
+            self.feed_forward(&program, layer, rows, sink.as_mut())?;
         }
-        self.head(&program, rows, trace);
+        self.head(&program, rows, trace)
     }
 
     fn mark(&mut self, stage: Stage) {
@@ -170,14 +178,14 @@ impl Forward {
         rows: &[Row],
         tables: &[Table],
         mut sink: Option<&mut LayerSink<'_>>,
-    ) {
+    ) -> Result<(), EngineError> {
         let n = rows.len();
         self.norm(program, n);
         if let Some(s) = &mut sink {
             s.attention_norm(rows, &self.inv, &self.y, &self.h);
         }
         let q = Shards::new(&mut self.q);
-        heads::project(program, &mut self.pool, layer, rows, &self.y, &q, tables, sink.as_deref());
+        heads::project(program, &mut self.pool, layer, rows, &self.y, &q, tables, sink.as_deref())?;
         self.mark(Stage::Qkv);
         let o = Shards::new(&mut self.o);
         let scratch = Shards::new(&mut self.scratch);
@@ -188,11 +196,12 @@ impl Forward {
         linear::panels(program.isa, &mut self.pool, w, &self.o, n, &|row, first, raw| {
             // SAFETY: a panel of a row is one item's alone.
             ew::add_r16(program.isa, unsafe { h.part(row * w.rows + first, raw.len()) }, raw);
-        });
+        })?;
         self.mark(Stage::Output);
         if let Some(s) = &mut sink {
             s.attention_output(rows, &self.q, &self.o, &self.h);
         }
+        Ok(())
     }
 
     fn feed_forward(
@@ -201,7 +210,7 @@ impl Forward {
         layer: usize,
         rows: &[Row],
         mut sink: Option<&mut LayerSink<'_>>,
-    ) {
+    ) -> Result<(), EngineError> {
         let n = rows.len();
         let isa = program.isa;
         let ffn = program.model.arch.ffn;
@@ -221,7 +230,7 @@ impl Forward {
             if let Some(s) = observer {
                 s.gate_and_up(rows[row].position, first, &gate[..len], &up[..len]);
             }
-        });
+        })?;
         self.mark(Stage::GateUp);
         let (p, t, exponent) = (&self.p, Shards::new(&mut self.t), Shards::new(&mut self.exponent));
         each_row(&mut self.pool, n, &|row| {
@@ -235,15 +244,16 @@ impl Forward {
         linear::panels(isa, &mut self.pool, w, &self.t, n, &|row, first, raw| {
             // SAFETY: a panel of a row is one item's alone.
             ew::add_r32(isa, unsafe { h.part(row * w.rows + first, raw.len()) }, raw, exponent[row]);
-        });
+        })?;
         self.mark(Stage::Down);
         if let Some(s) = &mut sink {
             s.ffn_output(rows, &self.p, &self.t, &self.exponent, &self.h);
         }
+        Ok(())
     }
 
     /// Last norm and logits of the rows that want them.
-    fn head(&mut self, program: &Program, rows: &[Row], trace: Option<&mut Trace>) {
+    fn head(&mut self, program: &Program, rows: &[Row], trace: Option<&mut Trace>) -> Result<(), EngineError> {
         let a = &program.model.arch;
         let hidden = a.hidden;
         let mut wanted = 0;
@@ -264,7 +274,7 @@ impl Forward {
         linear::panels(program.isa, &mut self.pool, &program.head, &self.y, wanted, &|row, first, raw| {
             // SAFETY: a panel of a row is one item's alone.
             unsafe { logits.part(row * a.vocab + first, raw.len()) }.copy_from_slice(raw);
-        });
+        })?;
         self.mark(Stage::Logits);
         if let Some(t) = trace {
             for (i, (position, inv, y)) in kept.into_iter().enumerate() {
@@ -272,6 +282,7 @@ impl Forward {
                 t.push_final(position, inv, y, z, &self.logits[i * a.vocab..(i + 1) * a.vocab]);
             }
         }
+        Ok(())
     }
 }
 

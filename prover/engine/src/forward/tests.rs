@@ -72,7 +72,7 @@ fn batched(model: &Arc<Model>, threads: usize, sequences: &[Vec<u32>], steps: &[
             return;
         }
         let tables: Vec<_> = blocks.iter().map(|b| cache.table(b)).collect();
-        forward.run(&rows, &tables, None);
+        forward.run(&rows, &tables, None).unwrap();
         for (i, row) in rows.iter().filter(|r| r.logits).enumerate() {
             assert!(forward.logits(i) == expected[row.sequence][row.position], "{row:?} threads {threads}");
         }

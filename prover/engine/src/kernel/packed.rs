@@ -1,9 +1,11 @@
-//! A matrix in panel order, with the step from sums to raw accumulators.
+//! A matrix ready to multiply, in panel order or on a device, and the step from sums to raw accumulators.
 
 use bytemuck::{Pod, Zeroable};
+use candle_core::Device;
 use monai_model::artefact::Linear;
 
 use super::{Isa, LANES, Sums, TILE};
+use crate::candle::DeviceMatrix;
 use crate::error::EngineError;
 
 /// Raw accumulators of a tile, `[activation row][panel row]`.
@@ -17,7 +19,16 @@ const CHUNK: usize = 256;
 #[repr(C, align(64))]
 struct Line([i8; 64]);
 
-/// A [`Linear`] in panel order.
+/// Where the weights of a matrix are.
+#[derive(Debug)]
+enum Weights {
+    /// In panel order, for the kernels.
+    Panels(Vec<Line>),
+    /// On a candle device.
+    Device(DeviceMatrix),
+}
+
+/// A [`Linear`] made ready to multiply.
 #[derive(Debug)]
 pub(crate) struct Packed {
     /// Output channels, without padding.
@@ -26,7 +37,7 @@ pub(crate) struct Packed {
     pub(crate) cols: usize,
     /// Panels of [`LANES`] rows.
     pub(crate) panels: usize,
-    data: Vec<Line>,
+    weights: Weights,
     multiplier: Vec<i32>,
     bias: Vec<i64>,
     acc32: bool,
@@ -38,12 +49,20 @@ impl std::fmt::Debug for Line {
     }
 }
 
+/// A matrix applied to some rows: the sums of a device, or the promise that the kernels will make them.
+pub(crate) struct Product<'a> {
+    matrix: &'a Packed,
+    x: &'a [i16],
+    /// `[rows of x, padded output channels]`, where a device has made them.
+    sums: Option<Vec<i64>>,
+}
+
 impl Packed {
-    /// Copies the weights of a matrix into panel order.
+    /// Copies the weights of a matrix into panel order, or to a device.
     ///
     /// # Errors
-    /// If the tensor's lengths disagree with its shape or the inner dimension is not a multiple of 4.
-    pub(crate) fn new(m: &Linear) -> Result<Self, EngineError> {
+    /// If the tensor's lengths disagree with its shape, the inner dimension is not a multiple of 4, or the device fails.
+    pub(crate) fn new(m: &Linear, device: Option<&Device>) -> Result<Self, EngineError> {
         if m.cols == 0 || m.cols % 4 != 0 {
             return Err(EngineError::Shape("the input channels of a matrix are not a multiple of 4"));
         }
@@ -54,60 +73,108 @@ impl Packed {
             return Err(EngineError::Shape("a matrix has not as many weights, multipliers or biases as its shape says"));
         }
         let panels = m.rows.div_ceil(LANES);
-        let mut data = vec![Line::zeroed(); panels * LANES * m.cols / 64];
-        let bytes: &mut [i8] = bytemuck::cast_slice_mut(&mut data);
-        let weight: &[i8] = &m.weight;
-        for (panel, rows) in bytes.chunks_exact_mut(LANES * m.cols).zip(weight.chunks(LANES * m.cols)) {
-            for (lane, row) in rows.chunks_exact(m.cols).enumerate() {
-                for (pair, w) in panel.chunks_exact_mut(2 * LANES).zip(row.chunks_exact(2)) {
-                    pair[2 * lane..2 * lane + 2].copy_from_slice(w);
-                }
-            }
-        }
+        let weights = match device {
+            Some(device) => Weights::Device(DeviceMatrix::new(m, panels * LANES, device)?),
+            None => Weights::Panels(pack(m, panels)),
+        };
         let mut multiplier = m.multiplier.clone();
         multiplier.resize(panels * LANES, 0);
         let mut bias = m.bias.clone();
         bias.resize(panels * LANES, 0);
-        Ok(Self { rows: m.rows, cols: m.cols, panels, data, multiplier, bias, acc32: m.acc32 })
+        Ok(Self { rows: m.rows, cols: m.cols, panels, weights, multiplier, bias, acc32: m.acc32 })
     }
 
-    /// Raw accumulators `A = M sum W x + B` of one panel for `cols` rows of `x`, `stride` apart.
+    /// Applies the matrix to the first `rows` rows of `x` (`[rows, cols]`).
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub(crate) fn apply<'a>(&'a self, x: &'a [i16], rows: usize) -> Result<Product<'a>, EngineError> {
+        let x = &x[..rows * self.cols];
+        let sums = match &self.weights {
+            Weights::Panels(_) => None,
+            Weights::Device(_) if rows == 0 => None,
+            Weights::Device(device) => Some(device.sums(x, rows)?),
+        };
+        Ok(Product { matrix: self, x, sums })
+    }
+
+    /// Sums of one panel with `cols` rows of `x`.
     ///
     /// With `acc32`, import has proved that every sum fits i32, so one wrapping tile is exact. Otherwise tiles of
     /// [`CHUNK`] inner indices, which fit for any int8 weights, are added in i64.
     #[inline]
-    pub(crate) fn raw(&self, isa: Isa, panel: usize, x: &[i16], stride: usize, cols: usize, out: &mut Raw) {
+    fn tile(&self, isa: Isa, weights: &[Line], panel: usize, x: &[i16], cols: usize, out: &mut Raw) {
         let len = LANES * self.cols;
-        let weights = &bytemuck::cast_slice::<Line, i8>(&self.data)[panel * len..(panel + 1) * len];
-        let scale = Scale {
-            multiplier: lanes(&self.multiplier, panel),
-            bias: lanes(&self.bias, panel),
-        };
+        let weights = &bytemuck::cast_slice::<Line, i8>(weights)[panel * len..(panel + 1) * len];
         let mut sums: Sums = [[0; LANES]; TILE];
         if self.acc32 {
-            isa.tile_i8(weights, x, stride, cols, &mut sums);
-            scale_32(isa, &scale, &sums, &mut out[..cols]);
+            isa.tile_i8(weights, x, self.cols, cols, &mut sums);
+            scale_32(isa, &self.scale(panel), &sums, &mut out[..cols]);
             return;
         }
         out[..cols].fill([0; LANES]);
         for (i, chunk) in weights.chunks(LANES * CHUNK).enumerate() {
-            isa.tile_i8(chunk, &x[i * CHUNK..], stride, cols, &mut sums);
+            isa.tile_i8(chunk, &x[i * CHUNK..], self.cols, cols, &mut sums);
             for (out, sums) in out[..cols].iter_mut().flatten().zip(sums.iter().flatten()) {
                 *out += i64::from(*sums);
             }
         }
-        for row in &mut out[..cols] {
-            for ((a, &m), &b) in row.iter_mut().zip(scale.multiplier).zip(scale.bias) {
-                *a = i64::from(m) * *a + b;
+        self.scale(panel).apply(&mut out[..cols]);
+    }
+
+    #[inline]
+    fn scale(&self, panel: usize) -> Scale<'_> {
+        Scale { multiplier: lanes(&self.multiplier, panel), bias: lanes(&self.bias, panel) }
+    }
+}
+
+impl Product<'_> {
+    /// Raw accumulators `A = M sum W x + B` of one panel for `cols` rows from `row` on.
+    #[inline]
+    pub(crate) fn raw(&self, isa: Isa, panel: usize, row: usize, cols: usize, out: &mut Raw) {
+        let m = self.matrix;
+        if let Weights::Panels(weights) = &m.weights {
+            m.tile(isa, weights, panel, &self.x[row * m.cols..], cols, out);
+        } else if let Some(sums) = &self.sums {
+            let width = m.panels * LANES;
+            for (c, out) in out.iter_mut().enumerate().take(cols) {
+                out.copy_from_slice(&sums[(row + c) * width + panel * LANES..][..LANES]);
+            }
+            m.scale(panel).apply(&mut out[..cols]);
+        }
+    }
+}
+
+/// The weights of a matrix in panel order.
+fn pack(m: &Linear, panels: usize) -> Vec<Line> {
+    let mut data = vec![Line::zeroed(); panels * LANES * m.cols / 64];
+    let bytes: &mut [i8] = bytemuck::cast_slice_mut(&mut data);
+    let weight: &[i8] = &m.weight;
+    for (panel, rows) in bytes.chunks_exact_mut(LANES * m.cols).zip(weight.chunks(LANES * m.cols)) {
+        for (lane, row) in rows.chunks_exact(m.cols).enumerate() {
+            for (pair, w) in panel.chunks_exact_mut(2 * LANES).zip(row.chunks_exact(2)) {
+                pair[2 * lane..2 * lane + 2].copy_from_slice(w);
             }
         }
     }
+    data
 }
 
 /// Multipliers and biases of a panel.
 struct Scale<'a> {
     multiplier: &'a [i32; LANES],
     bias: &'a [i64; LANES],
+}
+
+impl Scale<'_> {
+    /// `A = M sum + B` for 64-bit sums, in place.
+    fn apply(&self, rows: &mut [[i64; LANES]]) {
+        for row in rows {
+            for ((a, &m), &b) in row.iter_mut().zip(self.multiplier).zip(self.bias) {
+                *a = i64::from(m) * *a + b;
+            }
+        }
+    }
 }
 
 /// The entries of one panel.

@@ -90,16 +90,21 @@ proptest! {
             bias: if bias { integers(seed ^ 3, rows, 1 << 40) } else { Vec::new() },
             acc32,
         };
-        let packed = Packed::new(&m).unwrap();
-        for isa in isas() {
-            for (c, x) in x.chunks_exact(k).enumerate() {
-                let wide: Vec<i64> = x.iter().map(|&v| i64::from(v)).collect();
-                let expected = linear_raw(&m, &wide);
+        let expected: Vec<Vec<i64>> = x
+            .chunks_exact(k)
+            .map(|x| linear_raw(&m, &x.iter().map(|&v| i64::from(v)).collect::<Vec<_>>()))
+            .collect();
+        for device in [None, Some(&candle_core::Device::Cpu)] {
+            let packed = Packed::new(&m, device).unwrap();
+            let product = packed.apply(&x, cols).unwrap();
+            for isa in isas() {
                 for panel in 0..packed.panels {
                     let mut out: Raw = [[0; LANES]; TILE];
-                    packed.raw(isa, panel, x, k, 1, &mut out);
-                    let width = LANES.min(rows - panel * LANES);
-                    prop_assert_eq!(&out[0][..width], &expected[panel * LANES..panel * LANES + width], "row {}", c);
+                    product.raw(isa, panel, 0, cols, &mut out);
+                    let channels = panel * LANES..rows.min((panel + 1) * LANES);
+                    for c in 0..cols {
+                        prop_assert_eq!(&out[c][..channels.len()], &expected[c][channels.clone()], "row {}", c);
+                    }
                 }
             }
         }
@@ -116,8 +121,8 @@ fn malformed_matrices_are_refused() {
         bias: vec![0; bias],
         acc32: true,
     };
-    assert!(Packed::new(&m(2, 8, 16, 2, 0)).is_ok());
+    assert!(Packed::new(&m(2, 8, 16, 2, 0), None).is_ok());
     for bad in [m(2, 6, 12, 2, 0), m(2, 8, 15, 2, 0), m(2, 8, 16, 1, 0), m(2, 8, 16, 2, 1), m(2, 0, 0, 2, 0)] {
-        assert!(Packed::new(&bad).is_err());
+        assert!(Packed::new(&bad, None).is_err());
     }
 }

@@ -266,8 +266,16 @@ impl Scheduler {
             s.started.get_or_insert(begin);
             self.cache.table(s.blocks())
         }).collect();
-        self.forward.run(&rows, &tables, None);
+        let outcome = self.forward.run(&rows, &tables, None);
         drop(tables);
+        if let Err(e) = outcome {
+            // A device that failed has computed nothing for anybody.
+            tracing::error!(error = %e, "a pass failed");
+            for stream in std::mem::take(&mut self.active) {
+                self.end(stream, Err(e.clone()));
+            }
+            return;
+        }
         let mut prefilled = 0;
         for (stream, &count) in self.active.iter_mut().zip(&plan) {
             prefilled += if stream.decodes() { 0 } else { count };
