@@ -5,7 +5,6 @@
 //! one is a copy of 32 bytes; the tests pin that.
 
 use ark_bn254::{Fq, Fr, G1Affine};
-use ark_ec::AffineRepr;
 use ark_ff::{BigInt, PrimeField};
 use halo2curves::bn256;
 use halo2curves::serde::SerdeObject;
@@ -50,7 +49,9 @@ pub(crate) fn to_ark(p: &Point) -> G1Affine {
 }
 
 /// arkworks' point as a kernel point.
+#[cfg(test)]
 pub(crate) fn from_ark(p: &G1Affine) -> Point {
+    use ark_ec::AffineRepr;
     use halo2curves::group::prime::PrimeCurveAffine;
     if p.is_zero() {
         return Point::identity();
@@ -66,7 +67,7 @@ pub(crate) fn scalar_limbs(x: &Fr) -> [u64; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ark_ec::CurveGroup;
+    use ark_ec::{AffineRepr, CurveGroup};
     use halo2curves::CurveAffine;
 
     #[test]

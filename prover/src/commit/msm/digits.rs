@@ -42,10 +42,10 @@ impl Digits for i64 {
 
 #[inline(always)]
 fn booth(x: i64, w: u32, c: u32) -> i32 {
-    // One more bit below: a zero under the lowest window.
-    let wide = i128::from(x) << 1;
-    let field = (wide >> (w * c)) as i64 & ((1 << (c + 1)) - 1);
-    fold(field, c)
+    let at = w * c;
+    // Under the lowest window there is a zero; above the sign bit there are copies of it.
+    let shifted = if at == 0 { x << 1 } else { x >> (at - 1).min(63) };
+    fold(shifted & ((1 << (c + 1)) - 1), c)
 }
 
 /// `c + 1` bits, the lowest from the window below, as a digit.

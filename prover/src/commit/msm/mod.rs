@@ -3,6 +3,7 @@
 mod batch_add;
 mod buckets;
 mod digits;
+#[cfg(test)]
 mod naive;
 
 use halo2curves::group::Group;
@@ -10,7 +11,8 @@ use rayon::prelude::*;
 
 pub(crate) use batch_add::{Scratch, add_into};
 use buckets::Buckets;
-use digits::Digits;
+pub(crate) use digits::Digits;
+#[cfg(test)]
 pub(crate) use naive::naive;
 
 use super::field::{Point, Sum};
@@ -98,12 +100,12 @@ mod tests {
 
     #[test]
     fn bucket_sums_agree_with_the_naive_sum() {
-        for n in [0usize, 1, 2, 3, 50, 1000, 5000, 20_000] {
+        for n in [0usize, 1, 2, 3, 50, 1000, 9000] {
             let p = points(n);
             agree(&p, &(0..n).map(|i| noise(i) as i8).collect::<Vec<_>>(), Fr::from);
             agree(&p, &(0..n).map(|i| noise(i) as i16).collect::<Vec<_>>(), Fr::from);
             agree(&p, &(0..n).map(|i| noise(i) as u16).collect::<Vec<_>>(), Fr::from);
-            if n <= 1000 {
+            if n <= 50 || n == 1000 {
                 agree(&p, &(0..n).map(|i| noise(i) as i32).collect::<Vec<_>>(), Fr::from);
                 agree(&p, &(0..n).map(|i| noise(i) as u32).collect::<Vec<_>>(), Fr::from);
                 agree(&p, &(0..n).map(|i| noise(i) as i64).collect::<Vec<_>>(), Fr::from);

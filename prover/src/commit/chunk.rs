@@ -1,0 +1,145 @@
+//! Values to commit to, in whatever integer type the witness keeps them.
+
+use ark_bn254::Fr;
+
+use super::error::CommitError;
+use super::field::{Sum, scalar_limbs, to_ark};
+use super::msm::msm;
+use super::srs::Srs;
+use halo2curves::group::{Curve, Group};
+use monai_inference::commitment::Commitment;
+use rayon::prelude::*;
+
+/// A chunk's values: evaluations of a multilinear polynomial, index bit `j` being variable `j`. A chunk
+/// that is shorter than the power of two stands for its padding with zeros.
+#[derive(Clone, Copy, Debug)]
+pub enum ChunkRef<'a> {
+    /// 8-bit values.
+    I8(&'a [i8]),
+    /// 16-bit values.
+    I16(&'a [i16]),
+    /// 16-bit values without a sign.
+    U16(&'a [u16]),
+    /// 32-bit values.
+    I32(&'a [i32]),
+    /// 32-bit values without a sign.
+    U32(&'a [u32]),
+    /// 64-bit values.
+    I64(&'a [i64]),
+    /// Field elements.
+    Fr(&'a [Fr]),
+    /// Int8 weights with an integer multiplier for every row of `row` values: value `i` is
+    /// `values[i] * multipliers[i / row]`.
+    Scaled {
+        /// The weights.
+        values: &'a [i8],
+        /// One multiplier a row.
+        multipliers: &'a [i32],
+        /// Values in a row; divides the number of values.
+        row: usize,
+    },
+}
+
+impl ChunkRef<'_> {
+    /// Number of values.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        match self {
+            Self::I8(v) => v.len(),
+            Self::I16(v) => v.len(),
+            Self::U16(v) => v.len(),
+            Self::I32(v) => v.len(),
+            Self::U32(v) => v.len(),
+            Self::I64(v) => v.len(),
+            Self::Fr(v) => v.len(),
+            Self::Scaled { values, .. } => values.len(),
+        }
+    }
+
+    /// There are no values.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Value `i` as a scalar; zero beyond the end. For tests and reference twins.
+    #[must_use]
+    pub fn value(&self, i: usize) -> Fr {
+        match self {
+            Self::I8(v) => v.get(i).map_or_else(Fr::default, |x| Fr::from(*x)),
+            Self::I16(v) => v.get(i).map_or_else(Fr::default, |x| Fr::from(*x)),
+            Self::U16(v) => v.get(i).map_or_else(Fr::default, |x| Fr::from(*x)),
+            Self::I32(v) => v.get(i).map_or_else(Fr::default, |x| Fr::from(*x)),
+            Self::U32(v) => v.get(i).map_or_else(Fr::default, |x| Fr::from(*x)),
+            Self::I64(v) => v.get(i).map_or_else(Fr::default, |x| Fr::from(*x)),
+            Self::Fr(v) => v.get(i).copied().unwrap_or_default(),
+            Self::Scaled { values, multipliers, row } => match (values.get(i), multipliers.get(i / row)) {
+                (Some(x), Some(m)) => Fr::from(i64::from(*x) * i64::from(*m)),
+                _ => Fr::default(),
+            },
+        }
+    }
+
+    /// Checks that the parts of the chunk fit together.
+    pub(crate) fn check(&self) -> Result<(), CommitError> {
+        if let Self::Scaled { values, multipliers, row } = self
+            && (*row == 0 || row.checked_mul(multipliers.len()) != Some(values.len()))
+        {
+            return Err(CommitError::Unpaired {
+                what: "weights and rows of multipliers",
+                left: values.len(),
+                right: multipliers.len().saturating_mul(*row),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Srs {
+    /// Commits to one chunk.
+    ///
+    /// # Errors
+    /// [`CommitError::TooLong`], [`CommitError::Unpaired`], [`CommitError::Point`] (probability `2^-126`).
+    pub fn commit(&self, chunk: ChunkRef<'_>) -> Result<Commitment, CommitError> {
+        chunk.check()?;
+        let points = self.points(chunk.len())?;
+        let sum = match chunk {
+            ChunkRef::I8(v) => msm(points, v),
+            ChunkRef::I16(v) => msm(points, v),
+            ChunkRef::U16(v) => msm(points, v),
+            ChunkRef::I32(v) => msm(points, v),
+            ChunkRef::U32(v) => msm(points, v),
+            ChunkRef::I64(v) => msm(points, v),
+            ChunkRef::Fr(v) => {
+                let limbs: Vec<[u64; 4]> = v.par_iter().with_min_len(1 << 10).map(scalar_limbs).collect();
+                msm(points, &limbs)
+            }
+            ChunkRef::Scaled { values, multipliers, row } => {
+                let products: Vec<i64> = values
+                    .par_chunks(row)
+                    .with_min_len(64)
+                    .zip(multipliers)
+                    .flat_map_iter(|(v, m)| v.iter().map(|x| i64::from(*x) * i64::from(*m)))
+                    .collect();
+                msm(points, &products)
+            }
+        };
+        commitment(&sum)
+    }
+
+    /// Commits to many chunks, in parallel.
+    ///
+    /// # Errors
+    /// As [`Self::commit`], of any chunk.
+    pub fn commit_all(&self, chunks: &[ChunkRef<'_>]) -> Result<Vec<Commitment>, CommitError> {
+        chunks.iter().map(|c| self.commit(*c)).collect()
+    }
+}
+
+/// A sum as a commitment.
+pub(crate) fn commitment(sum: &Sum) -> Result<Commitment, CommitError> {
+    if bool::from(sum.is_identity()) {
+        return Ok(Commitment::IDENTITY);
+    }
+    Ok(Commitment::new(to_ark(&sum.to_affine()))?)
+}
