@@ -13,14 +13,13 @@ import {
 } from "@openzeppelin/contracts/governance/extensions/GovernorVotesQuorumFraction.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import {IEpochs} from "./interfaces/IEpochs.sol";
-import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {Evidence, IMonaiGovernor, ProposalKind, Terms, Vote} from "./interfaces/IMonaiGovernor.sol";
 import {IOperators} from "./interfaces/IOperators.sol";
 import {IParameters, Param} from "./interfaces/IParameters.sol";
 import {IStaking, Offence} from "./interfaces/IStaking.sol";
 import {IToken} from "./interfaces/IToken.sol";
 import {ITreasury} from "./interfaces/ITreasury.sol";
+import {ProposalRules} from "./ProposalRules.sol";
 import {System, Wired} from "./System.sol";
 
 contract MonaiGovernor is
@@ -44,6 +43,9 @@ contract MonaiGovernor is
 
     uint256 private constant GOVERNANCE_STREAM = 1;
 
+    /// @notice What each kind of proposal may call.
+    ProposalRules public immutable RULES;
+
     mapping(uint256 id => Terms) private _terms;
     mapping(uint256 id => Count) private _counts;
 
@@ -54,7 +56,9 @@ contract MonaiGovernor is
         GovernorVotes(IVotes(s.staking))
         GovernorVotesQuorumFraction(quorumPercent)
         GovernorTimelockControl(TimelockController(payable(s.timelock)))
-    {}
+    {
+        RULES = new ProposalRules(s);
+    }
 
     // ------------------------------------------------------------------------------------ proposing
 
@@ -69,8 +73,7 @@ contract MonaiGovernor is
         Evidence calldata evidence
     ) external returns (uint256 proposalId) {
         if (!IOperators(OPERATORS).isActive(msg.sender)) revert NotAnOperator(msg.sender);
-        _requireAllowed(kind, targets, calldatas);
-        if (kind == ProposalKind.ReportOperator) _requireEvidence(targets, calldatas, evidence);
+        RULES.check(kind, targets, calldatas, evidence);
         uint256 cap = IParameters(PARAMETERS).get(Param(uint256(Param.RewardAdoptModel) + uint256(kind)));
         if (reward > cap) revert RewardAboveCap(reward, cap);
         uint256 bond = IParameters(PARAMETERS).get(Param.ProposalBond);
@@ -167,45 +170,6 @@ contract MonaiGovernor is
     }
 
     // ------------------------------------------------------------------------------------ internals
-
-    function _requireAllowed(ProposalKind kind, address[] calldata targets, bytes[] calldata calldatas) private view {
-        for (uint256 i = 0; i < targets.length && i < calldatas.length; ++i) {
-            bytes4 selector = calldatas[i].length < 4 ? bytes4(0) : bytes4(calldatas[i]);
-            bool allowed;
-            if (kind == ProposalKind.AdoptModel) {
-                allowed = targets[i] == MODELS && selector != IModelRegistry.setHardware.selector;
-            } else if (kind == ProposalKind.Hardware) {
-                allowed = targets[i] == MODELS && selector == IModelRegistry.setHardware.selector;
-            } else if (kind == ProposalKind.Methodology) {
-                // The timelock itself would let one proposal smuggle in calls of another kind.
-                allowed = targets[i] != MODELS && targets[i] != OPERATORS
-                    && (targets[i] != TIMELOCK || selector == TimelockController.updateDelay.selector);
-            } else {
-                allowed = i == 0 && targets[i] == OPERATORS && selector == IOperators.jail.selector;
-            }
-            if (!allowed) revert ForbiddenCall(kind, targets[i], selector);
-        }
-    }
-
-    function _requireEvidence(address[] calldata targets, bytes[] calldata calldatas, Evidence calldata e)
-        private
-        view
-    {
-        uint48 horizon = e.epoch + uint48(IParameters(PARAMETERS).get(Param.UnbondingEpochs));
-        if (
-            targets.length != 1 || calldatas.length != 1
-                || keccak256(calldatas[0]) != keccak256(abi.encodeCall(IOperators.jail, (e.operator)))
-                || IOperators(OPERATORS).operatorAt(e.row.slot, e.epoch) != e.operator || e.operator == address(0)
-                || e.model >= e.row.cells.length || currentEpoch() > horizon
-        ) revert InsufficientEvidence();
-        IEpochs(EPOCHS).requireRow(e.epoch, e.row, e.proof);
-        // A node that does not serve the model has no uptime to be measured by.
-        uint256 mask = IOperators(OPERATORS).servedAt(e.operator, e.epoch);
-        uint256 uptime = uint64(e.row.cells[e.model] >> 64);
-        if (
-            (mask >> e.model) & 1 == 0 || uptime >= IParameters(PARAMETERS).valueAt(Param.UptimeMinimum, e.epoch)
-        ) revert InsufficientEvidence();
-    }
 
     function _countVote(uint256 proposalId, address account, uint8 support, uint256 weight, bytes memory)
         internal
