@@ -257,7 +257,7 @@ pub enum FaultCode {
 
 /// What a node sends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum NodeFrame {
     /// The answer to a challenge.
     Hello(Box<Hello>),
@@ -288,7 +288,7 @@ pub enum NodeFrame {
 
 /// What a sequencer sends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum SequencerFrame {
     /// Prove who you are.
     Challenge(Challenge),

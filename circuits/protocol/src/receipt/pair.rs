@@ -30,7 +30,7 @@ pub fn check_pair(a: &Receipt, b: &Receipt) -> Result<(), ReceiptError> {
             return found("two responses in one slot");
         }
         if a.attestation.message.digest(domain) != b.attestation.message.digest(domain) {
-            return found("two attestations of one slot");
+            return found("two attestations in one slot");
         }
     }
     Ok(())
