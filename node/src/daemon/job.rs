@@ -11,7 +11,7 @@ use monai_protocol::wire::{CancelJob, Done, Job, JobId, NodeFrame, ProgressFrame
 use monai_protocol::{Finish, Signature, Typed, output_commitment};
 use std::sync::Arc;
 use tokio::sync::mpsc;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 
 /// What a running job says to its session, in order.
 #[derive(Debug)]
@@ -30,19 +30,18 @@ enum Stop {
     Drop,
 }
 
-impl From<&EngineError> for RefusalReason {
-    fn from(error: &EngineError) -> Self {
-        match error {
-            EngineError::TooLong { .. } | EngineError::KvTooSmall { .. } => Self::TooLong,
-            EngineError::ResumeMismatch(_) | EngineError::ResumeEnded { .. } => Self::PrefixMismatch,
-            EngineError::Draining => Self::Draining,
-            EngineError::EmptyPrompt
-            | EngineError::UnknownId { .. }
-            | EngineError::Selection(_)
-            | EngineError::TauTooLarge { .. } => Self::Malformed,
-            // Credit is counted before the engine is asked, so a full engine is this node's own fault.
-            _ => Self::Internal,
-        }
+/// The refusal that an engine's error becomes.
+fn reason(error: &EngineError) -> RefusalReason {
+    match error {
+        EngineError::TooLong { .. } | EngineError::KvTooSmall { .. } => RefusalReason::TooLong,
+        EngineError::ResumeMismatch(_) | EngineError::ResumeEnded { .. } => RefusalReason::PrefixMismatch,
+        EngineError::Draining => RefusalReason::Draining,
+        EngineError::EmptyPrompt
+        | EngineError::UnknownId { .. }
+        | EngineError::Selection(_)
+        | EngineError::TauTooLarge { .. } => RefusalReason::Malformed,
+        // Credit is counted before the engine is asked, so a full engine is this node's own fault.
+        _ => RefusalReason::Internal,
     }
 }
 
@@ -71,9 +70,9 @@ impl Answering {
     /// Answers, or refuses, and says that the seat is free.
     pub(super) async fn run(mut self, orders: mpsc::Receiver<CancelJob>) {
         let (id, notes) = (self.job.job, self.notes.clone());
-        if let Err(Stop::Refuse(reason)) = self.answer(orders).await {
+        if let Err(Stop::Refuse(why)) = self.answer(orders).await {
             let job = &self.job;
-            if let Some(frame) = refusal(&self.service, job, self.request, reason, Vec::new()) {
+            if let Some(frame) = refusal(&self.service, job, self.request, why, Vec::new()) {
                 let _ = notes.send(Note::Frame(Box::new(frame))).await;
             }
         }
@@ -113,7 +112,7 @@ impl Answering {
                 Some(Event::Finished(end)) => return self.done(end.finish).await,
                 Some(Event::Failed(error)) => {
                     tracing::warn!(job = self.job.job.0, %error, "the engine stopped the job");
-                    return Err(Stop::Refuse((&error).into()));
+                    return Err(Stop::Refuse(reason(&error)));
                 }
                 None => return Err(Stop::Refuse(RefusalReason::Internal)),
             }
@@ -139,7 +138,7 @@ impl Answering {
         };
         served.engine.submit(job).map_err(|error| {
             tracing::info!(job = self.job.job.0, %error, "the engine refused the job");
-            Stop::Refuse((&error).into())
+            Stop::Refuse(reason(&error))
         })
     }
 
@@ -150,7 +149,7 @@ impl Answering {
 
     /// Waits until the next token may leave; an order that comes meanwhile is obeyed at once.
     async fn wait_for_pace(&mut self, orders: &mut mpsc::Receiver<CancelJob>) -> Result<Option<u32>, Stop> {
-        let Some(due) = self.pace.due() else { return Ok(None) };
+        let Some(due) = self.pace.due(Instant::now()) else { return Ok(None) };
         loop {
             tokio::select! {
                 biased;

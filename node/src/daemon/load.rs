@@ -26,14 +26,13 @@ pub(super) struct Sampler {
 
 impl Sampler {
     /// Starts an interval.
-    pub(super) fn new(meter: &Meter) -> Self {
-        Self { seen: meter.tokens.load(Ordering::Relaxed), at: Instant::now() }
+    pub(super) fn new(meter: &Meter, now: Instant) -> Self {
+        Self { seen: meter.tokens.load(Ordering::Relaxed), at: now }
     }
 
     /// Ends an interval and starts the next.
-    pub(super) fn sample(&mut self, meter: &Meter, active: usize, queued: usize) -> Stats {
+    pub(super) fn sample(&mut self, meter: &Meter, now: Instant, active: usize, queued: usize) -> Stats {
         let tokens = meter.tokens.load(Ordering::Relaxed);
-        let now = Instant::now();
         let micros = (now - self.at).as_micros().max(1);
         let milli = u128::from(tokens - self.seen) * 1_000_000_000 / micros;
         (self.seen, self.at) = (tokens, now);
@@ -51,15 +50,15 @@ impl Sampler {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn rates_are_those_of_the_interval() {
-        let meter = Meter::default();
-        let mut sampler = Sampler::new(&meter);
+    #[test]
+    fn rates_are_those_of_the_interval() {
+        let (meter, start) = (Meter::default(), Instant::now());
+        let mut sampler = Sampler::new(&meter, start);
         (0..30).for_each(|_| meter.count());
-        tokio::time::advance(std::time::Duration::from_secs(2)).await;
-        let stats = sampler.sample(&meter, 3, 1);
+        let two = start + std::time::Duration::from_secs(2);
+        let stats = sampler.sample(&meter, two, 3, 1);
         assert_eq!((stats.milli_tokens_per_s, stats.active, stats.queued), (15_000, 3, 1));
-        tokio::time::advance(std::time::Duration::from_secs(1)).await;
-        assert_eq!(sampler.sample(&meter, 0, 0).milli_tokens_per_s, 0);
+        let three = start + std::time::Duration::from_secs(3);
+        assert_eq!(sampler.sample(&meter, three, 0, 0).milli_tokens_per_s, 0);
     }
 }

@@ -17,10 +17,9 @@ impl Pace {
         Self { gap, next: None }
     }
 
-    /// When the next token may leave.
-    pub(super) fn due(&mut self) -> Option<Instant> {
+    /// When a token that is there `now` may leave.
+    pub(super) fn due(&mut self, now: Instant) -> Option<Instant> {
         let gap = self.gap?;
-        let now = Instant::now();
         let due = self.next.unwrap_or(now).max(now);
         self.next = Some(due + gap);
         Some(due)
@@ -31,19 +30,18 @@ impl Pace {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn tokens_keep_their_distance_but_the_first_does_not_wait() {
+    #[test]
+    fn tokens_keep_their_distance_but_the_first_does_not_wait() {
         let mut pace = Pace::new(Some(10.0));
         let start = Instant::now();
         for k in 0..5u32 {
-            tokio::time::sleep_until(pace.due().unwrap()).await;
-            assert_eq!(start.elapsed().as_millis(), u128::from(100 * k));
+            // All tokens are there at once; they leave 100 ms apart.
+            assert_eq!(pace.due(start).unwrap() - start, Duration::from_millis(100) * k);
         }
         // A stream that was slow by itself does not catch up in a burst.
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        pace.due();
-        let due = pace.due().unwrap();
-        assert!(due - Instant::now() >= Duration::from_millis(99));
-        assert!(Pace::new(None).due().is_none());
+        let late = start + Duration::from_secs(60);
+        assert_eq!(pace.due(late), Some(late));
+        assert_eq!(pace.due(late).unwrap() - late, Duration::from_millis(100));
+        assert!(Pace::new(None).due(start).is_none());
     }
 }

@@ -169,7 +169,7 @@ impl Session {
         let mut floor = Floor { service: service.clone(), target, credits, desk: Desk::default(), notes, jobs: JoinSet::new() };
         let silence = Duration::from_millis(welcome.ping_ms.clamp(100, 60_000)) * MISSING_PINGS;
         let mut heard = Instant::now();
-        let mut sampler = Sampler::new(&service.meter);
+        let mut sampler = Sampler::new(&service.meter, Instant::now());
         let mut stats = interval(STATS_INTERVAL);
         stats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut draining = false;
@@ -201,7 +201,7 @@ impl Session {
                     Some(NodeFrame::Drain {})
                 }
                 _ = stats.tick() => {
-                    Some(NodeFrame::Stats(sampler.sample(&service.meter, floor.desk.len(), service.queued())))
+                    Some(NodeFrame::Stats(sampler.sample(&service.meter, Instant::now(), floor.desk.len(), service.queued())))
                 }
                 () = tokio::time::sleep_until(heard + silence) => return Err(SessionError::Silent(silence)),
             };

@@ -8,7 +8,7 @@ use crate::error::{Error, FileContext as _, Result};
 use crate::home::{private_dir, write_atomic};
 use crate::keys::{KeyFolder, Password, StoredKey, describe};
 use crate::models::{ModelStore, StoredModel};
-use monai_protocol::types::{Amount, ChainId, Domain, EpochId};
+use monai_protocol::types::{ChainId, Domain, EpochId};
 use monai_protocol::{Address, Parameters, TrustAnchors};
 use monai_sequencer::{ApiKeyHash, Operator, StakesFile};
 use rand::Rng as _;
@@ -20,11 +20,11 @@ use std::path::Path;
 pub(super) const CHAIN_ID: ChainId = ChainId(31_337);
 /// Stands for the rollup contract until a local L1 has one.
 pub(super) const ROLLUP: Address = Address(*b"monai-devnet-rollup!");
-/// 10^18: one token in its smallest unit.
-const TOKEN: u128 = 1_000_000_000_000_000_000;
+/// One token in the unit of stakes.
+const TOKEN: u64 = monai_protocol::parameters::STAKE_UNIT;
 /// Stakes of the nodes, in tokens, repeated if there are more nodes. All lie between the floor and
 /// the cap of the default parameters, and differ so that draws do.
-const STAKES: [u128; 3] = [4_000, 3_000, 2_000];
+const STAKES: [u64; 3] = [4_000, 3_000, 2_000];
 
 /// What a devnet runs on.
 #[derive(Debug)]
@@ -55,7 +55,8 @@ pub(super) fn prepare(
         operators: nodes
             .iter()
             .zip(STAKES.iter().cycle())
-            .map(|(k, stake)| Operator { operator: k.address, stake: Amount(stake * TOKEN) })
+            // The devnet's owners are its operators: nothing of value is at stake here.
+            .map(|(k, stake)| Operator { operator: k.address, owner: k.address, stake: stake * TOKEN, models: None })
             .collect(),
     };
     write_json(&layout.stakes(), &stakes)?;
@@ -86,10 +87,7 @@ fn key(keys: &KeyFolder, name: &str, password: &Password) -> Result<StoredKey> {
 fn write_network(layout: &Layout, store: &ModelStore, models: &[StoredModel], listen: SocketAddr) -> Result<()> {
     let models: Vec<_> = models
         .iter()
-        .map(|m| {
-            let artefact = m.file_name().display().to_string();
-            json!({"name": m.name, "artefact": artefact, "price_input": "1", "price_output": "2"})
-        })
+        .map(|m| json!({"name": m.name, "id": m.id, "price_input": "1", "price_output": "2"}))
         .collect();
     let network = json!({
         "listen": listen.to_string(),

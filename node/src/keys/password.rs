@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 /// The variable that may hold a password. Set it for one command, not in a profile.
-pub const PASSWORD_VARIABLE: &str = "MONAI_PASSWORD";
+const PASSWORD_VARIABLE: &str = "MONAI_PASSWORD";
 
 /// A password, wiped when dropped.
 #[derive(Clone)]

@@ -59,12 +59,6 @@ impl StoredModel {
     pub fn load(&self) -> Result<Model> {
         file::load(&self.path, Some(&self.id)).map_err(|e| Error::Model(e.to_string()))
     }
-
-    /// The file's name, as configurations refer to it.
-    #[must_use]
-    pub fn file_name(&self) -> PathBuf {
-        self.path.file_name().map(PathBuf::from).unwrap_or_default()
-    }
 }
 
 impl ModelStore {

@@ -40,6 +40,12 @@ impl Endpoint {
         Ok(Self { base, key, http })
     }
 
+    /// The same endpoint with another key.
+    #[must_use]
+    pub fn with_key(&self, key: Option<String>) -> Self {
+        Self { key, ..self.clone() }
+    }
+
     /// The URL of a path below `/v1`, such as `/models`.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
@@ -69,6 +75,15 @@ impl Endpoint {
     pub async fn get(&self, path: &str) -> Result<serde_json::Value> {
         let response = self.send(self.request(Method::GET, path), path).await?;
         self.json(response, path).await
+    }
+
+    /// GET, as bytes: for documents that are parsed strictly.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`], [`Error::Refused`].
+    pub async fn get_bytes(&self, path: &str) -> Result<Vec<u8>> {
+        let response = self.send(self.request(Method::GET, path), path).await?;
+        self.bytes(response, path).await
     }
 
     /// POST of JSON; the response is returned with its body unread, for streams.
@@ -107,12 +122,15 @@ impl Endpoint {
     }
 
     async fn json(&self, response: Response, path: &str) -> Result<serde_json::Value> {
-        let bytes = read_limited(response, MAX_BODY_BYTES).await.map_err(|what| Error::Unreachable {
-            url: self.url(path),
-            what,
-        })?;
+        let bytes = self.bytes(response, path).await?;
         serde_json::from_slice(&bytes)
             .map_err(|e| Error::Unreachable { url: self.url(path), what: format!("not JSON: {e}") })
+    }
+
+    async fn bytes(&self, response: Response, path: &str) -> Result<Vec<u8>> {
+        read_limited(response, MAX_BODY_BYTES)
+            .await
+            .map_err(|what| Error::Unreachable { url: self.url(path), what })
     }
 
     fn unreachable(&self, path: &str, error: &reqwest::Error) -> Error {

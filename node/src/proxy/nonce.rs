@@ -26,11 +26,14 @@ struct State {
 }
 
 impl Nonces {
-    /// Opens the counter of `user` in this folder.
+    /// Opens the counter of `user` in this folder; a new one starts at `start`.
+    ///
+    /// With the time in milliseconds as the start, a counter that was lost goes on above all that it
+    /// handed out, because no key signs a request a millisecond for long.
     ///
     /// # Errors
     /// A counter that another process uses, or that can't be read.
-    pub(super) fn open(dir: &Path, user: &Address) -> Result<Self> {
+    pub(super) fn open(dir: &Path, user: &Address, start: u64) -> Result<Self> {
         private_dir(dir)?;
         let path = dir.join(user.to_string());
         let lock_path = path.with_extension("lock");
@@ -43,7 +46,7 @@ impl Nonces {
                 .trim()
                 .parse()
                 .map_err(|_| Error::Malformed { path: path.clone(), what: "not a counter".into() })?,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => 0,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => start,
             Err(e) => return Err(e).at(&path),
         };
         Ok(Self { path, _lock: lock, state: Mutex::new(State { next, reserved: next }) })
@@ -64,12 +67,6 @@ impl Nonces {
         state.next += 1;
         Ok(nonce)
     }
-
-    /// Goes on above a nonce that the sequencer knows of, for a counter that was lost.
-    pub(super) fn skip_to(&self, next: u64) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.next = state.next.max(next);
-    }
 }
 
 #[cfg(test)]
@@ -82,7 +79,7 @@ mod tests {
         let user = Address([7; 20]);
         let mut last = None;
         for _ in 0..3 {
-            let nonces = Nonces::open(dir.path(), &user).unwrap();
+            let nonces = Nonces::open(dir.path(), &user, 5).unwrap();
             for _ in 0..=RESERVE {
                 let n = nonces.take().unwrap();
                 assert!(last.is_none_or(|l| n > l));
@@ -90,10 +87,8 @@ mod tests {
             }
             // Dropped without any goodbye, as a crash would.
         }
-        let first = Nonces::open(dir.path(), &user).unwrap();
-        assert!(Nonces::open(dir.path(), &user).is_err());
-        assert_eq!(Nonces::open(dir.path(), &Address([8; 20])).unwrap().take().unwrap(), 0);
-        first.skip_to(1_000_000);
-        assert_eq!(first.take().unwrap(), 1_000_000);
+        let _first = Nonces::open(dir.path(), &user, 5).unwrap();
+        assert!(Nonces::open(dir.path(), &user, 5).is_err());
+        assert_eq!(Nonces::open(dir.path(), &Address([8; 20]), 5).unwrap().take().unwrap(), 5);
     }
 }

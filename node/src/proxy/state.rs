@@ -1,0 +1,113 @@
+//! What all requests of a proxy share, and the check that ends each of them.
+
+use super::catalogue::{Catalogue, Known};
+use super::fault::Fault;
+use super::fields::Ask;
+use super::nonce::Nonces;
+use super::signed::{Prices, SignedRequest, sign};
+use super::verify::{Told, verify};
+use crate::anchors::Anchors;
+use crate::audit::Auditor;
+use crate::cli::Reexecute;
+use crate::home::{Home, write_atomic};
+use crate::openai::Endpoint;
+use monai_protocol::SecretKey;
+use monai_protocol::receipt::Receipt;
+use rand::Rng as _;
+use serde_json::Value;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A proxy.
+#[derive(Debug)]
+pub(super) struct Proxy {
+    pub(super) home: Home,
+    /// The anchors file; read again for each answer, because a devnet keeps adding to it.
+    pub(super) anchors: Option<PathBuf>,
+    pub(super) upstream: Endpoint,
+    pub(super) key: SecretKey,
+    pub(super) nonces: Nonces,
+    pub(super) catalogue: Catalogue,
+    pub(super) reexecute: Reexecute,
+    pub(super) sample_rate: f64,
+    pub(super) auditor: Arc<Auditor>,
+    pub(super) receipts: Option<PathBuf>,
+}
+
+/// A request that is ready to go to the sequencer.
+#[derive(Debug, Clone)]
+pub(super) struct Prepared {
+    pub(super) signed: SignedRequest,
+    pub(super) known: Arc<Known>,
+    pub(super) upstream: Endpoint,
+}
+
+impl Proxy {
+    /// Anchors as they are now.
+    pub(super) fn anchors(&self) -> Result<Anchors, Fault> {
+        Ok(Anchors::load(self.anchors.as_deref(), &self.home)?)
+    }
+
+    /// Signs what a client asks.
+    pub(super) async fn prepare(&self, ask: &Ask, client_key: Option<String>) -> Result<Prepared, Fault> {
+        let upstream = match client_key {
+            Some(key) => self.upstream.with_key(Some(key)),
+            None => self.upstream.clone(),
+        };
+        let anchors = self.anchors()?;
+        let Some(name) = ask.text("model")? else {
+            let message = "Missing required parameter: 'model'.";
+            return Err(Fault::request("model", "missing_required_parameter", message));
+        };
+        let known = self.catalogue.find(name, &anchors, &upstream).await?;
+        let prices = prices(&upstream.get("/models").await?, &known.model.id.to_string(), name);
+        let signed = sign(ask, &known, anchors.domain(), &self.key, self.nonces.take()?, prices)?;
+        Ok(Prepared { signed, known, upstream })
+    }
+
+    /// Fetches the receipt of an answer and checks it and what the client is told.
+    pub(super) async fn confirm(&self, prepared: &Prepared, id: &str, told: Told) -> Result<(), Fault> {
+        // Ids go into a path and a file name, and come from the other side.
+        if id.is_empty() || id.len() > 200 || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+            return Err(Fault::unverified("the completion id is malformed"));
+        }
+        let bytes = prepared.upstream.get_bytes(&format!("/receipts/{id}")).await.map_err(|e| {
+            Fault::unverified(format!("there is no receipt: {e}"))
+        })?;
+        let receipt = Receipt::from_json(&bytes).map_err(|e| Fault::unverified(format!("receipt: {e}")))?;
+        let anchors = self.anchors()?;
+        let report = verify(&receipt, &prepared.signed, &told, &prepared.known.codec, &anchors)?;
+        if self.draws_reexecution() {
+            let (auditor, receipt) = (self.auditor.clone(), receipt.clone());
+            tokio::task::spawn_blocking(move || auditor.confirm(&receipt))
+                .await
+                .map_err(|e| Fault::own(e.to_string()))??;
+        }
+        if let Some(dir) = &self.receipts {
+            crate::home::private_dir(dir)?;
+            write_atomic(&dir.join(format!("{id}.json")), &bytes, true)?;
+        }
+        tracing::info!(id, node = %report.node, slot = %receipt.intake.message.slot, "verified");
+        Ok(())
+    }
+
+    fn draws_reexecution(&self) -> bool {
+        match self.reexecute {
+            Reexecute::Always => true,
+            Reexecute::Never => false,
+            // Drawn here and after the answer is fixed, so that nobody can know which will be checked.
+            Reexecute::Sample => rand::rng().random_bool(self.sample_rate),
+        }
+    }
+}
+
+/// The listed prices of a model; the most that will be signed for. Zero where none are listed.
+fn prices(models: &Value, id: &str, name: &str) -> Prices {
+    let mut entries = models["data"].as_array().into_iter().flatten();
+    let entry = entries.find(|m| m["id"] == name || m.to_string().contains(id));
+    let price = |names: [&str; 2]| {
+        let found = entry.and_then(|e| names.iter().find_map(|n| e["pricing"][n].as_str().or(e[n].as_str())));
+        found.and_then(|text| text.parse().ok()).unwrap_or(0)
+    };
+    Prices { input: price(["input", "price_input"]), output: price(["output", "price_output"]) }
+}
