@@ -6,15 +6,15 @@ use std::path::Path;
 use std::time::Instant;
 
 use monai_model::file::Store;
-use monai_model::gguf::GgufModel;
 use monai_model::quantise::{ImportOptions, import};
+use monai_model::source::open;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().collect();
     let [_, source, dir] = args.as_slice() else { return Err("usage: import SOURCE STORE".into()) };
     let start = Instant::now();
-    let source = GgufModel::open(Path::new(source))?;
-    let mut model = import(&source, &ImportOptions::default(), &())?;
+    let source = open(Path::new(source))?;
+    let mut model = import(source.as_ref(), &ImportOptions::default(), &())?;
     println!("imported in {:.2?}", start.elapsed());
     let start = Instant::now();
     let store = Store::open(dir)?;

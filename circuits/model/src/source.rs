@@ -1,9 +1,12 @@
 //! The floating-point model that import reads: what a GGUF file and a Hugging Face folder have in common.
 
 use std::fmt;
+use std::path::Path;
 
 use crate::artefact::{PairOrder, TextConfig};
 use crate::error::ModelError;
+use crate::gguf::GgufModel;
+use crate::hf::HfModel;
 
 /// Shape and constants of a floating-point model.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +41,39 @@ pub struct FloatArch {
     pub norm_eps: f64,
     /// Angle a position of each channel pair, `[head_dim / 2]`.
     pub rope_frequencies: Vec<f64>,
+}
+
+impl FloatArch {
+    /// All tensors that such a model has.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Part> {
+        let mut out = vec![Part::Embedding, Part::FinalNorm];
+        if !self.tied_head {
+            out.push(Part::Head);
+        }
+        for l in 0..self.layers {
+            out.extend([Part::AttnNorm(l), Part::Q(l), Part::K(l), Part::V(l), Part::O(l), Part::FfnNorm(l)]);
+            out.extend([Part::Gate(l), Part::Up(l), Part::Down(l)]);
+            if self.qkv_bias {
+                out.extend([Part::QBias(l), Part::KBias(l), Part::VBias(l)]);
+            }
+            if self.o_bias {
+                out.push(Part::OBias(l));
+            }
+            if self.qk_norm {
+                out.extend([Part::QNorm(l), Part::KNorm(l)]);
+            }
+        }
+        out
+    }
+}
+
+/// Opens a GGUF file or a Hugging Face folder.
+///
+/// # Errors
+/// As [`crate::gguf::GgufModel::open`] and [`crate::hf::HfModel::open`].
+pub fn open(path: &Path) -> Result<Box<dyn FloatModel>, ModelError> {
+    Ok(if path.is_dir() { Box::new(HfModel::open(path)?) } else { Box::new(GgufModel::open(path)?) })
 }
 
 /// A tensor by its role. Matrices are `[rows, cols]`, row-major, a row an output channel.

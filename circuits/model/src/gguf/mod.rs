@@ -12,6 +12,7 @@ mod vocabulary;
 pub use dequant::{TensorType, dequantise};
 pub use metadata::{Array, Value};
 pub use model::GgufModel;
+pub(crate) use model::plain_frequencies;
 pub use reader::{Gguf, TensorInfo};
 
 /// What is wrong with a GGUF file.

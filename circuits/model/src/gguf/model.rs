@@ -225,24 +225,7 @@ pub(crate) fn plain_frequencies(base: f64, head_dim: usize) -> Vec<f64> {
 
 /// Refuses tensors that no rule of the integer program reads.
 fn only_known_tensors(g: &Gguf, a: &FloatArch) -> Result<(), GgufError> {
-    let mut parts = vec![Part::Embedding, Part::FinalNorm];
-    if !a.tied_head {
-        parts.push(Part::Head);
-    }
-    for l in 0..a.layers {
-        parts.extend([Part::AttnNorm(l), Part::Q(l), Part::K(l), Part::V(l), Part::O(l), Part::FfnNorm(l)]);
-        parts.extend([Part::Gate(l), Part::Up(l), Part::Down(l)]);
-        if a.qkv_bias {
-            parts.extend([Part::QBias(l), Part::KBias(l), Part::VBias(l)]);
-        }
-        if a.o_bias {
-            parts.push(Part::OBias(l));
-        }
-        if a.qk_norm {
-            parts.extend([Part::QNorm(l), Part::KNorm(l)]);
-        }
-    }
-    let mut known: BTreeSet<String> = parts.into_iter().map(tensor_name).collect();
+    let mut known: BTreeSet<String> = a.parts().into_iter().map(tensor_name).collect();
     known.insert(ROPE_FACTORS.into());
     match g.tensors.keys().find(|k| !known.contains(*k)) {
         Some(name) => Err(GgufError::Unsupported(format!("tensor {name:?}"))),
