@@ -162,8 +162,11 @@ pub fn leaf_data_hash(leaves: &[Leaf]) -> Result<Keccak, (usize, MetaError)> {
 /// # Errors
 /// [`MetaError`] with the leaf's index, if a leaf is out of range.
 pub fn leaf_tree(leaves: &[Leaf]) -> Result<MerkleTree, (usize, MetaError)> {
-    let hashes =
-        leaves.iter().enumerate().map(|(i, l)| l.hash().map_err(|e| (i, e))).collect::<Result<Vec<_>, _>>()?;
+    let hashes = leaves
+        .iter()
+        .enumerate()
+        .map(|(i, l)| l.hash().map_err(|e| (i, e)))
+        .collect::<Result<Vec<_>, _>>()?;
     Ok(MerkleTree::new(&hashes))
 }
 

@@ -162,12 +162,8 @@ pub fn transition(
     parameters: &Parameters,
 ) -> EpochState {
     let closing = state.epoch;
-    let ids: BTreeSet<ModelId> = state
-        .models
-        .keys()
-        .chain(snapshot.nodes.values().flat_map(|n| n.models.iter()))
-        .copied()
-        .collect();
+    let ids: BTreeSet<ModelId> =
+        state.models.keys().chain(snapshot.nodes.values().flat_map(|n| n.models.iter())).copied().collect();
     let none = BTreeMap::new();
     let mut next = EpochState {
         epoch: EpochId(closing.0.saturating_add(1)),
@@ -269,7 +265,11 @@ fn build_table(
 
 /// A node's normalised performance; newcomers stand at U_min and the newcomers' speed.
 #[must_use]
-pub fn performance(record: &NodeRecord, speed_reference: Option<u64>, parameters: &Parameters) -> Performance {
+pub fn performance(
+    record: &NodeRecord,
+    speed_reference: Option<u64>,
+    parameters: &Parameters,
+) -> Performance {
     Performance {
         uptime: record.uptime.unwrap_or(parameters.uptime_min).max(1),
         speed: match (record.speed, speed_reference) {

@@ -39,17 +39,12 @@ impl Signature {
             Some(28) => true,
             _ => return Err(SignatureError::Malformed),
         };
-        let signature =
-            k256::ecdsa::Signature::from_slice(rs).map_err(|_| SignatureError::Malformed)?;
+        let signature = k256::ecdsa::Signature::from_slice(rs).map_err(|_| SignatureError::Malformed)?;
         if signature.normalize_s().is_some() {
             return Err(SignatureError::Malformed);
         }
-        let key = VerifyingKey::recover_from_prehash(
-            &digest.0,
-            &signature,
-            RecoveryId::new(parity, false),
-        )
-        .map_err(|_| SignatureError::Malformed)?;
+        let key = VerifyingKey::recover_from_prehash(&digest.0, &signature, RecoveryId::new(parity, false))
+            .map_err(|_| SignatureError::Malformed)?;
         Ok(address_of(&key))
     }
 

@@ -138,7 +138,11 @@ impl Leaf {
     /// # Errors
     /// [`MetaError`] if the metadata is not as packed.
     pub fn from_elements(e: [Fr; 3]) -> Result<Self, MetaError> {
-        Ok(Self { request: RequestCommitment(e[0]), output: OutputCommitment(e[1]), meta: Meta::unpack(e[2])? })
+        Ok(Self {
+            request: RequestCommitment(e[0]),
+            output: OutputCommitment(e[1]),
+            meta: Meta::unpack(e[2])?,
+        })
     }
 
     /// poseidon2(poseidon2(R, O), meta).

@@ -5,8 +5,8 @@
 
 use crate::keys::{SecretKey, Signature, SignatureError};
 use crate::types::{
-    Address, Amount, BatchDigest, Digest, Domain, EpochId, Finish, Keccak, Lane, ModelId,
-    OutputCommitment, RequestCommitment, Retry, Slot,
+    Address, Amount, BatchDigest, Digest, Domain, EpochId, Finish, Keccak, Lane, ModelId, OutputCommitment,
+    RequestCommitment, Retry, Slot,
 };
 use alloy_sol_types::{Eip712Domain, SolStruct};
 use serde::{Deserialize, Serialize};
@@ -425,7 +425,17 @@ pub fn type_strings() -> Vec<(&'static str, String)> {
         };
     }
     list!(
-        Request, Intake, Response, Attestation, Progress, Cancel, Miss, Refusal, Credit, NodeHello, Audit,
+        Request,
+        Intake,
+        Response,
+        Attestation,
+        Progress,
+        Cancel,
+        Miss,
+        Refusal,
+        Credit,
+        NodeHello,
+        Audit,
         Batch
     )
 }

@@ -55,11 +55,7 @@ pub enum SelectionError {
 }
 
 fn in_range(field: &'static str, came: u64, min: u64, max: u64) -> Result<(), SelectionError> {
-    if (min..=max).contains(&came) {
-        Ok(())
-    } else {
-        Err(SelectionError::Range { field, min, max, came })
-    }
+    if (min..=max).contains(&came) { Ok(()) } else { Err(SelectionError::Range { field, min, max, came }) }
 }
 
 impl SelectionParams {
@@ -87,7 +83,11 @@ impl SelectionParams {
         in_range("delta_min_p", self.delta_min_p.into(), 0, DELTA_MIN_P_OFF.into())?;
         in_range("max_tokens", self.max_tokens.into(), 1, crate::leaf::MAX_COUNT.into())?;
         in_range("stop_ids.len", self.stop_ids.len() as u64, 0, MAX_STOP_IDS as u64)?;
-        if self.stop_ids.windows(2).all(|w| w[0] < w[1]) { Ok(()) } else { Err(SelectionError::StopIdsUnsorted) }
+        if self.stop_ids.windows(2).all(|w| w[0] < w[1]) {
+            Ok(())
+        } else {
+            Err(SelectionError::StopIdsUnsorted)
+        }
     }
 
     /// True if selection ignores the seed.

@@ -18,7 +18,11 @@ pub struct Medians {
 /// The weights of the first epoch.
 #[must_use]
 pub fn initial(parameters: &Parameters) -> Weights {
-    normalise(parameters.alpha_uptime_initial, (ONE - parameters.alpha_stake.min(ONE)).saturating_sub(parameters.alpha_uptime_initial), parameters)
+    normalise(
+        parameters.alpha_uptime_initial,
+        (ONE - parameters.alpha_stake.min(ONE)).saturating_sub(parameters.alpha_uptime_initial),
+        parameters,
+    )
 }
 
 /// The weights after an epoch whose medians went from `old` to `new`.

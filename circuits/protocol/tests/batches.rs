@@ -80,7 +80,10 @@ fn a_doubled_slot() {
     let mut renumbered = batch;
     renumbered.header.number = 1;
     renumbered.header.parent = w.state.head;
-    assert!(matches!(apply(&w.state, &renumbered), Err(ApplyError::Header { field: "lanes.first_slot", .. })));
+    assert!(matches!(
+        apply(&w.state, &renumbered),
+        Err(ApplyError::Header { field: "lanes.first_slot", .. })
+    ));
 }
 
 #[test]

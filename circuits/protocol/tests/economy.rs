@@ -39,7 +39,11 @@ fn served(answered: u64, missed: u64, millis: u64) -> NodeCounters {
 }
 
 /// The table that follows if nodes have these records (uptime, speed).
-fn table_with(snapshot: &StakeSnapshot, records: &BTreeMap<Address, NodeRecord>, p: &Parameters) -> Option<Table> {
+fn table_with(
+    snapshot: &StakeSnapshot,
+    records: &BTreeMap<Address, NodeRecord>,
+    p: &Parameters,
+) -> Option<Table> {
     let mut state = genesis(snapshot, p);
     state.models.get_mut(&MODEL).unwrap().records = records.clone();
     transition(&state, &EpochCounters::default(), snapshot, p).models[&MODEL].next.clone()

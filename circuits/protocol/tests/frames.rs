@@ -39,7 +39,8 @@ fn every_frame_survives() {
     let w = World::new(3);
     let r = w.answer(0, &[Fail::Busy], Finish::Stop, 70);
     let credit = sign(Credit { model: MODEL, credits: 4, issued_ms: 1 }, &w.domain, &key(10));
-    let offer = ModelOffer { credit: credit.message.clone(), signature: credit.signature, max_positions: 2048 };
+    let offer =
+        ModelOffer { credit: credit.message.clone(), signature: credit.signature, max_positions: 2048 };
     let hello = NodeHello {
         challenge: Keccak([4; 32]),
         node: key(10).address(),
@@ -118,7 +119,8 @@ fn limits_hold_on_both_sides() {
 
     let huge = vec![b' '; MAX_FRAME_BYTES + 1];
     assert!(matches!(decode::<NodeFrame>(&huge), Err(WireError::TooLarge { .. })));
-    let fault = NodeFrame::Fault(Fault { code: FaultCode::Protocol, message: "x".repeat(MAX_TEXT_BYTES + 1) });
+    let fault =
+        NodeFrame::Fault(Fault { code: FaultCode::Protocol, message: "x".repeat(MAX_TEXT_BYTES + 1) });
     assert!(matches!(encode(&fault), Err(WireError::Limit { field: "message", .. })));
 
     let mut curious = job(&w);

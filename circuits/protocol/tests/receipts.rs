@@ -106,7 +106,11 @@ fn every_leaf_is_bound() {
         each_mutation(&v, &mut |path, copy| {
             tried += 1;
             if check(&w, copy).is_ok() {
-                passed.push(format!("{path}: {} -> {}", v.pointer(path).unwrap(), copy.pointer(path).unwrap()));
+                passed.push(format!(
+                    "{path}: {} -> {}",
+                    v.pointer(path).unwrap(),
+                    copy.pointer(path).unwrap()
+                ));
             }
         });
         assert!(tried > 500, "{tried}");
@@ -392,10 +396,7 @@ fn reexecution_compares_ids_and_finish() {
     assert_eq!(r.reexecute(&Echo(r.output.clone(), Finish::Stop)), Ok(()));
     let mut other = r.output.clone();
     other[2] += 1;
-    assert!(matches!(
-        r.reexecute(&Echo(other, Finish::Stop)),
-        Err(ReceiptError::Output { index: 2, .. })
-    ));
+    assert!(matches!(r.reexecute(&Echo(other, Finish::Stop)), Err(ReceiptError::Output { index: 2, .. })));
     let longer: Vec<u32> = r.output.iter().copied().chain([9]).collect();
     assert!(matches!(r.reexecute(&Echo(longer, Finish::Stop)), Err(ReceiptError::Output { index: 5, .. })));
     assert!(r.reexecute(&Echo(r.output.clone(), Finish::Length)).is_err());

@@ -56,9 +56,7 @@ fn compute() -> Value {
         sequencer: w.sequencer.address(),
         credits: vec![busy.credit.message.clone()],
     };
-    let typed = |name: &str, message: Value, digest: Keccak, signature: Option<Signature>| {
-        json!({"name": name, "message": message, "digest": digest, "signature": signature})
-    };
+    let typed = |name: &str, message: Value, digest: Keccak, signature: Option<Signature>| json!({"name": name, "message": message, "digest": digest, "signature": signature});
     let miss_message: &Miss = &miss.message;
 
     json!({

@@ -13,9 +13,7 @@ use crate::chain::ChainAnchor;
 use crate::draw::Table;
 use crate::keys::Signature;
 use crate::merkle::InclusionProof;
-use crate::messages::{
-    Attestation, Audit, Cancel, Credit, Intake, Miss, Progress, Refusal, Response,
-};
+use crate::messages::{Attestation, Audit, Cancel, Credit, Intake, Miss, Progress, Refusal, Response};
 use crate::request::Request;
 use crate::types::{Address, Beacon, ChainLink, Digest};
 use serde::{Deserialize, Serialize};

@@ -14,9 +14,7 @@ pub fn check_pair(a: &Receipt, b: &Receipt) -> Result<(), ReceiptError> {
     if !same_domain || a == b {
         return Ok(());
     }
-    let found = |what| {
-        Err(ReceiptError::Equivocation { model: x.model, lane: x.lane, slot: x.slot, what })
-    };
+    let found = |what| Err(ReceiptError::Equivocation { model: x.model, lane: x.lane, slot: x.slot, what });
     let same_slot = (x.model, x.lane, x.slot) == (y.model, y.lane, y.slot);
     if same_slot && x.request != y.request {
         return found("two requests in one slot");

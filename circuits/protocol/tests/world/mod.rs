@@ -6,7 +6,8 @@ use monai_protocol::chain::HashChain;
 use monai_protocol::draw::{DrawInputs, context_digest, draw_order};
 use monai_protocol::epoch::{EpochState, NodeStake, StakeSnapshot};
 use monai_protocol::messages::{
-    Attestation, Audit, Cancel, Credit, Intake, Miss, Progress, Refusal, RefusalReason, RequestMessage, Response,
+    Attestation, Audit, Cancel, Credit, Intake, Miss, Progress, Refusal, RefusalReason, RequestMessage,
+    Response,
 };
 use monai_protocol::output::RunningHash;
 use monai_protocol::receipt::{
@@ -169,7 +170,11 @@ impl World {
                 let refusal = |reason, active| {
                     let retry = Retry(i as u8);
                     let at_ms = base + 5;
-                    sign(Refusal { request: r, model: MODEL, lane: LANE, slot, retry, reason, at_ms, active }, d, node_key)
+                    sign(
+                        Refusal { request: r, model: MODEL, lane: LANE, slot, retry, reason, at_ms, active },
+                        d,
+                        node_key,
+                    )
                 };
                 match fail {
                     Fail::Miss => {
@@ -238,8 +243,8 @@ impl World {
             charge: charge(request.n_in(), n_out, Amount(3), Amount(11)).unwrap(),
             draw: context_digest(&self.state.beacon, &table, Some(&chain)),
         };
-        let cancel = (finish == Finish::Cancelled)
-            .then(|| sign(Cancel { request: r, up_to: n_out }, d, &self.user));
+        let cancel =
+            (finish == Finish::Cancelled).then(|| sign(Cancel { request: r, up_to: n_out }, d, &self.user));
         Receipt {
             version: 1,
             user_signature: Some(message.sign(d, &self.user).unwrap()),
