@@ -84,11 +84,15 @@ fn accumulate(
             small(&mut v.iter().map(|x| (x >> 16) as i32), &at(16));
         }
         ChunkRef::I64(v) => {
+            // Weights are kept in 64 bits and mostly need far fewer: pieces above the largest are left out.
             let v = window(v, start);
-            for shift in [0, 16, 32] {
+            let spread = v.iter().fold(0, |bits, x| bits | (x ^ (x >> 63)));
+            let mut shift = 0;
+            while spread >> shift >= 1 << 16 {
                 small(&mut v.iter().map(|x| (x >> shift & 0xffff) as i32), &at(shift));
+                shift += 16;
             }
-            small(&mut v.iter().map(|x| (x >> 48) as i32), &at(48));
+            small(&mut v.iter().map(|x| (x >> shift) as i32), &at(shift));
         }
         ChunkRef::Fr(v) => {
             for (w, x) in wide.iter_mut().zip(window(v, start)) {
@@ -232,7 +236,9 @@ mod tests {
         let frs: Vec<Fr> = (0..300).map(coefficient).collect();
         let rows: Vec<i8> = (0..960).map(|i| noise(i + 5) as i8).collect();
         let multipliers: Vec<i32> = (0..15).map(|i| (noise(i) >> 33) as i32).collect();
+        let weights: Vec<i64> = (0..n).map(|i| noise(i) as i64 >> (40 + i / 40)).collect();
         let chunks = [
+            ChunkRef::I64(&weights),
             ChunkRef::I8(&i8s),
             ChunkRef::I16(&i16s),
             ChunkRef::U16(&u16s),

@@ -9,6 +9,7 @@
 //! | `msm/` | multi-scalar products: batched affine buckets, and the naive twin |
 //! | `fold.rs` | random linear combination of integer chunks, and its reference twin |
 //! | `open.rs` | Mercury openings |
+//! | `registration.rs` | all chunks of a model: resumable, with progress |
 //! | `field.rs` | between arkworks' types (interfaces) and halo2curves' (kernels) |
 
 mod chunk;
@@ -18,6 +19,7 @@ mod field;
 mod fold;
 mod msm;
 mod open;
+mod registration;
 mod srs;
 mod univariate;
 
@@ -26,6 +28,7 @@ pub use eq::eq_table;
 pub use error::CommitError;
 pub use fold::{combine, combine_reference};
 pub use open::open;
+pub use registration::{ChunkListId, commit_resumable};
 pub use srs::Srs;
 
 #[cfg(test)]

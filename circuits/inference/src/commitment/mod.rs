@@ -25,6 +25,7 @@ mod codec;
 mod error;
 mod key;
 mod mercury;
+mod model;
 mod point;
 mod proof;
 pub mod schedule;
@@ -34,6 +35,7 @@ pub use codec::Reader;
 pub use error::{DecodeError, OpeningError};
 pub use key::{SetupKind, VerifierKey};
 pub use mercury::{combine, eq_polynomial_at, split_variables, verify_opening};
+pub use model::{MAX_EOS_IDS, MAX_MODEL_LAYERS, ModelCommitment, ModelConstants};
 pub use point::Commitment;
 pub use proof::OpeningProof;
 pub use transcript::{KeccakTranscript, OpeningTranscript};
@@ -46,3 +48,12 @@ pub const MAX_CHUNKS: usize = 1 << 16;
 
 /// Variables of a chunk where nothing else is registered: `2^21` values.
 pub const DEFAULT_VARIABLES: usize = 21;
+
+#[cfg(test)]
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    reason = "tests may panic"
+)]
+mod tests;
