@@ -2,7 +2,8 @@
 
 use crate::cli::EngineKind;
 use crate::error::{Error, Result};
-use monai_engine::{Engine, EngineConfig, EngineError, Job, TokenStream};
+use candle_core::Device;
+use monai_engine::{Engine, EngineConfig, EngineError, Job, Program, TokenStream};
 use monai_model::artefact::Model;
 use std::sync::Arc;
 
@@ -29,11 +30,6 @@ impl AnyEngine {
     /// # Errors
     /// [`Error::Usage`] for numbers out of range, [`Error::Engine`].
     pub fn start(model: Arc<Model>, options: &EngineOptions) -> Result<Self> {
-        if options.kind == EngineKind::Candle {
-            return Err(Error::Usage(
-                "the candle engine re-executes but does not serve; use --engine cpu".into(),
-            ));
-        }
         let config = EngineConfig {
             threads: options.threads.unwrap_or_else(default_threads),
             kv_bytes: options.kv_mib.saturating_mul(1 << 20),
@@ -42,7 +38,14 @@ impl AnyEngine {
             max_queue: QUEUE,
             ..EngineConfig::default()
         };
-        match Engine::new(model, config) {
+        let program = match options.kind {
+            EngineKind::Cpu => Program::new(model, config.kernel),
+            // The first NVIDIA device where the program was built for one, candle's CPU device elsewhere.
+            EngineKind::Candle => {
+                Device::cuda_if_available(0).map_err(EngineError::from).and_then(|d| Program::on_device(model, &d))
+            }
+        };
+        match program.and_then(|p| Engine::with_program(p, config)) {
             Ok(engine) => Ok(Self(Arc::new(engine))),
             Err(error @ EngineError::Config { .. }) => Err(Error::Usage(error.to_string())),
             Err(error) => Err(Error::Engine(error.to_string())),
