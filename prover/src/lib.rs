@@ -1,2 +1,31 @@
-//! monai-prover
+//! The prover: from an answer to a proof that `monai_inference::verify` accepts.
+//!
+//! | module | what |
+//! |---|---|
+//! | `commit` | setup, commitments, openings |
+//! | `witness` | every committed value, traced by the scalar rules of the integer model |
+//! | `model` | a model's tensors in the commitment's layout |
+//! | `factors` | the factors of each relation's sum |
+//! | `sumcheck`, `tree`, `reduce` | the three arguments |
+//! | `party`, `prove` | the proving side of the protocol, and the entry point |
+//!
+//! The relations themselves are in `monai_inference::relations`: their flow is written once for both parties.
+
 pub mod commit;
+
+mod channel;
+pub mod error;
+mod factors;
+pub mod kernels;
+pub mod model;
+mod party;
+mod prove;
+mod reduce;
+mod sumcheck;
+mod tree;
+pub mod witness;
+
+pub use error::ProveError;
+pub use model::{ModelTensors, header};
+pub use prove::{ProvingModel, Stages, prove, prove_witness};
+pub use witness::{Witness, trace};

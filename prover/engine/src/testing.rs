@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use monai_model::artefact::{Arch, HeadNorm, Int8s, Layer, Linear, Model, ModelId, PairOrder, Tables, TextConfig};
 use monai_model::tables;
+use monai_protocol::{Finish, SelectionParams};
 
 /// A small generator (splitmix64).
 pub(crate) struct Rng(pub(crate) u64);
@@ -186,4 +187,32 @@ pub(crate) fn reference_logits(model: &Model, ids: &[u32]) -> Vec<Vec<i64>> {
             reference.logits(&h)
         })
         .collect()
+}
+
+/// The answer to a prompt by the reference, and how it ends.
+pub(crate) fn reference_answer(model: &Model, prompt: &[u32], params: &SelectionParams) -> (Vec<u32>, Finish) {
+    let mut reference = monai_model::reference::Reference::new(model);
+    let mut residual = Vec::new();
+    for &id in prompt {
+        residual = reference.advance(id);
+    }
+    let mut output = Vec::new();
+    loop {
+        let word = params.word((prompt.len() + output.len()) as u64);
+        let raw = reference.logits(&residual);
+        let id = monai_model::select::select(&raw, params, &model.tables.weight, word).unwrap();
+        output.push(id);
+        if model.text.eos_ids.contains(&id) || params.stop_ids.contains(&id) {
+            return (output, Finish::Stop);
+        }
+        if output.len() == params.max_tokens as usize {
+            return (output, Finish::Length);
+        }
+        residual = reference.advance(id);
+    }
+}
+
+/// Parameters under which random models choose among many ids.
+pub(crate) fn sampled(max_tokens: u32, seed: u64) -> SelectionParams {
+    SelectionParams { tau: 1 << 14, top_k: 0, seed, ..SelectionParams::greedy(max_tokens) }
 }

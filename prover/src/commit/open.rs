@@ -54,8 +54,33 @@ pub fn open<T: OpeningTranscript>(
     }
     let combined = combine_commitments(commitments, coefficients)?;
     let f = combine(chunks, coefficients, size);
-    prove(srs, &f, &combined, point, transcript)
+    prove(srs, &f, &combined, point, &Honest, transcript)
 }
+
+/// The messages that a prover may choose. The provided methods are honest; tests override them, so that
+/// each check of the verifier meets a prover who breaks it and nothing else.
+trait Moves {
+    /// The value that is claimed.
+    fn value(&self, honest: Fr) -> Fr {
+        honest
+    }
+    /// The folded rows, `h`.
+    fn fold(&self, honest: Vec<Fr>) -> Vec<Fr> {
+        honest
+    }
+    /// Quotient and remainder.
+    fn divide(&self, q: Vec<Fr>, g: Vec<Fr>, _h_alpha: Fr, _alpha: Fr) -> (Vec<Fr>, Vec<Fr>) {
+        (q, g)
+    }
+    /// `X^(b-1) g(1/X)`.
+    fn reverse(&self, g: &[Fr], b: usize) -> Vec<Fr> {
+        g.iter().take(b).rev().copied().collect()
+    }
+}
+
+struct Honest;
+
+impl Moves for Honest {}
 
 /// Opens one polynomial, given by `2^n` evaluations.
 fn prove<T: OpeningTranscript>(
@@ -63,6 +88,7 @@ fn prove<T: OpeningTranscript>(
     f: &[Fr],
     combined: &Commitment,
     point: &[Fr],
+    moves: &impl Moves,
     transcript: &mut T,
 ) -> Result<(Fr, OpeningProof), CommitError> {
     let (low, high) = split_variables(point.len());
@@ -71,19 +97,21 @@ fn prove<T: OpeningTranscript>(
 
     // Fold the rows; what is left, folded with the high coordinates, is the value.
     let h = fold_rows(f, &eq_table(u_low), rows);
-    let value: Fr = h.iter().zip(eq_table(u_high)).map(|(a, e)| *a * e).sum();
+    let value = moves.value(h.iter().zip(eq_table(u_high)).map(|(a, e)| *a * e).sum());
+    let h = moves.fold(h);
     schedule::statement(transcript, combined, point, &value);
     let c_h = srs.commit(ChunkRef::Fr(&h))?;
     let alpha = schedule::folded(transcript, &c_h);
 
     // Divide by X^b - alpha: each column is a polynomial in X^b, divided by X^b - alpha on its own.
-    let (q, g) = divide_columns(f, b, alpha);
     let h_alpha = evaluate(&h, alpha);
+    let (q, g) = divide_columns(f, b, alpha);
+    let (q, g) = moves.divide(q, g, h_alpha, alpha);
     let (c_g, c_q) = (srs.commit(ChunkRef::Fr(&g))?, srs.commit(ChunkRef::Fr(&q))?);
     let gamma = schedule::divided(transcript, &c_g, &c_q, &h_alpha);
 
     let s = product_terms(&g, u_low, &h, u_high, gamma);
-    let d: Vec<Fr> = g.iter().rev().copied().collect();
+    let d = moves.reverse(&g, b);
     let (c_s, c_d) = (srs.commit(ChunkRef::Fr(&s))?, srs.commit(ChunkRef::Fr(&d))?);
     let zeta = schedule::products(transcript, &c_s, &c_d);
     let inverse = zeta.inverse().ok_or(OpeningError::ZeroChallenge)?;
@@ -238,5 +266,120 @@ mod tests {
                 + gamma * (evaluate(&h, x) * evaluate(&p_high, y) + evaluate(&h, y) * evaluate(&p_high, x));
             assert_eq!(left, constant + x * evaluate(&s, x) + y * evaluate(&s, y));
         }
+    }
+
+    /// Opens a polynomial of five variables with the given moves; whether the verifier accepts.
+    fn accepts(moves: &impl Moves) -> bool {
+        use monai_inference::commitment::{KeccakTranscript, verify_opening};
+        let srs = Srs::insecure_dev(7, b"bad witnesses").unwrap();
+        let f: Vec<Fr> = (0..32).map(noise).collect();
+        let commitments = [srs.commit(ChunkRef::Fr(&f)).unwrap()];
+        let t = || KeccakTranscript::new(b"bad witnesses");
+        let (value, proof) = prove(&srs, &f, &commitments[0], &point(), moves, &mut t()).unwrap();
+        verify_opening(srs.key(), &commitments, &[Fr::one()], &point(), &value, &proof, &mut t()).is_ok()
+    }
+
+    fn point() -> Vec<Fr> {
+        (0..5).map(|i| noise(i + 900)).collect()
+    }
+
+    /// Adds 1 to the claimed value, and to the constant term of `h` what makes that its inner product.
+    fn false_fold(mut h: Vec<Fr>) -> Vec<Fr> {
+        h[0] += eq_table(&point()[3..])[0].inverse().unwrap();
+        h
+    }
+
+    #[test]
+    fn an_honest_prover_convinces() {
+        assert!(accepts(&Honest));
+    }
+
+    /// Breaks `<P_high, h> = value` alone.
+    #[test]
+    fn a_false_value_is_rejected() {
+        struct False;
+        impl Moves for False {
+            fn value(&self, honest: Fr) -> Fr {
+                honest + Fr::one()
+            }
+        }
+        assert!(!accepts(&False));
+    }
+
+    /// Breaks `<P_low, g> = h(alpha)` alone: `h` has the inner product that the false value needs.
+    #[test]
+    fn rows_folded_wrongly_are_rejected() {
+        struct False;
+        impl Moves for False {
+            fn value(&self, honest: Fr) -> Fr {
+                honest + Fr::one()
+            }
+            fn fold(&self, honest: Vec<Fr>) -> Vec<Fr> {
+                false_fold(honest)
+            }
+        }
+        assert!(!accepts(&False));
+    }
+
+    /// Breaks `f = q (X^b - alpha) + g` alone: `g` has the inner product that the false `h` needs.
+    #[test]
+    fn a_false_remainder_is_rejected() {
+        struct False;
+        impl Moves for False {
+            fn value(&self, honest: Fr) -> Fr {
+                honest + Fr::one()
+            }
+            fn fold(&self, honest: Vec<Fr>) -> Vec<Fr> {
+                false_fold(honest)
+            }
+            fn divide(&self, q: Vec<Fr>, mut g: Vec<Fr>, h_alpha: Fr, _: Fr) -> (Vec<Fr>, Vec<Fr>) {
+                let weights = eq_table(&point()[..3]);
+                let product: Fr = g.iter().zip(&weights).map(|(a, e)| *a * e).sum();
+                g[0] += (h_alpha - product) * weights[0].inverse().unwrap();
+                (q, g)
+            }
+        }
+        assert!(!accepts(&False));
+    }
+
+    /// A remainder that is too long: `g + c (X^b - alpha)` with quotient `q - c` satisfies the division,
+    /// and its low coefficients have whatever inner product the false `h` needs.
+    struct LongRemainder {
+        /// Whether to send for D the reversal of the low coefficients, or of all of them.
+        truncated: bool,
+    }
+
+    impl Moves for LongRemainder {
+        fn value(&self, honest: Fr) -> Fr {
+            honest + Fr::one()
+        }
+        fn fold(&self, honest: Vec<Fr>) -> Vec<Fr> {
+            false_fold(honest)
+        }
+        fn divide(&self, mut q: Vec<Fr>, mut g: Vec<Fr>, h_alpha: Fr, alpha: Fr) -> (Vec<Fr>, Vec<Fr>) {
+            let weights = eq_table(&point()[..3]);
+            let product: Fr = g.iter().zip(&weights).map(|(a, e)| *a * e).sum();
+            let c = (product - h_alpha) * (alpha * weights[0]).inverse().unwrap();
+            g[0] -= c * alpha;
+            g.push(c);
+            q[0] -= c;
+            // All but the degree is as it should be.
+            let low: Fr = g.iter().zip(&weights).map(|(a, e)| *a * e).sum();
+            assert_eq!(low, h_alpha);
+            let (f, x): (Vec<Fr>, Fr) = ((0..32).map(noise).collect(), noise(5));
+            assert_eq!(evaluate(&q, x) * (x.pow([8u64]) - alpha) + evaluate(&g, x), evaluate(&f, x));
+            (q, g)
+        }
+        fn reverse(&self, g: &[Fr], b: usize) -> Vec<Fr> {
+            let length = if self.truncated { b } else { g.len() };
+            g.iter().take(length).rev().copied().collect()
+        }
+    }
+
+    /// Breaks `deg g < b` alone.
+    #[test]
+    fn a_remainder_of_too_high_a_degree_is_rejected() {
+        assert!(!accepts(&LongRemainder { truncated: true }));
+        assert!(!accepts(&LongRemainder { truncated: false }));
     }
 }

@@ -45,6 +45,16 @@ fn logits_equal_the_reference_on_every_kernel_with_one_and_two_threads() {
     }
 }
 
+#[test]
+fn candle_logits_equal_the_reference() {
+    for (name, model) in models() {
+        let ids = ids(&model, 9, 70);
+        let program = Program::on_device(Arc::clone(&model), &candle_core::Device::Cpu).unwrap();
+        let came = Replay::new(program, 2).unwrap().logits(&ids).unwrap();
+        assert!(came == reference_logits(&model, &ids), "{name}");
+    }
+}
+
 /// Rows of several sequences in one pass, by the given numbers a pass, against each sequence alone.
 fn batched(model: &Arc<Model>, threads: usize, sequences: &[Vec<u32>], steps: &[usize]) {
     let program = Program::new(Arc::clone(model), None).unwrap();

@@ -1,5 +1,8 @@
 //! Teacher-forced passes: logits of given ids, re-execution of an answer, traces.
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 

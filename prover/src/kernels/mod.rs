@@ -1,0 +1,7 @@
+//! Inner loops over small integers and field elements, each with a reference twin.
+
+mod dot;
+mod fold;
+
+pub use dot::{Accumulator, Small, dot, dot_reference};
+pub use fold::{fold_low, fold_rows, fold_units, fold_units_reference};

@@ -1,0 +1,230 @@
+//! The proving party: computes each value that the verifier reads.
+
+use ark_ff::Zero;
+use monai_inference::VerifyError;
+use monai_inference::leaf::{Leaf, Remainder};
+use monai_inference::multilinear::eq_table;
+use monai_inference::party::{Claim, Fingerprint, Party, Query, SumClaim, Tree, TreeClaim};
+use monai_inference::relations::{Sum, Summand, table_components};
+use monai_inference::statement::Statement;
+use monai_inference::tensor::{Owner, Table, Tensor};
+use monai_inference::transcript::Label;
+use monai_protocol::Fr;
+use rayon::prelude::*;
+
+use crate::channel::Channel;
+use crate::error::ProveError;
+use crate::factors::{self, Sources};
+use crate::kernels::{Small, dot};
+use crate::tree::{self, Layer};
+use crate::witness::Witness;
+use crate::{model::ModelTensors, sumcheck};
+
+/// The prover's side of every interaction.
+pub(crate) struct Prover<'a> {
+    pub(crate) sources: Sources<'a>,
+    pub(crate) channel: Channel,
+    pub(crate) claims: Vec<Claim>,
+    /// Values of the last sum's factors at its point.
+    ends: Vec<Fr>,
+}
+
+impl<'a> Prover<'a> {
+    pub(crate) fn new(s: &'a Statement, w: &'a Witness, m: &'a ModelTensors, channel: Channel) -> Self {
+        Self { sources: Sources { s, w, m }, channel, claims: Vec::new(), ends: Vec::new() }
+    }
+
+    fn run<S: Summand + Sync>(&mut self, summand: &S, factors: Vec<Vec<Fr>>, claim: Fr) -> SumClaim {
+        let variables = summand.variables(self.sources.s);
+        let (end, ends) = sumcheck::prove(summand, factors, variables, claim, &mut self.channel);
+        self.ends = ends;
+        end
+    }
+
+    /// The leaves' denominators, by a table of `alpha - v` for single values.
+    fn leaf_layer(&self, f: &Fingerprint) -> Layer {
+        let (s, w) = (self.sources.s, self.sources.w);
+        let single: Vec<Fr> = (0u64..1 << 16).into_par_iter().map(|v| f.alpha - Fr::from(v)).collect();
+        let beta2 = f.beta * f.beta;
+        let tag = |t: Table| beta2 * beta2 * Fr::from(t.tag());
+        let mut denominators = Vec::with_capacity(s.leaves.leaf_len);
+        let mut places: Vec<_> = s.leaves.leaves.iter().collect();
+        places.sort_by_key(|(_, p)| p.start);
+        for (leaf, place) in places {
+            let top = f.alpha - tag(leaf.table());
+            let look = |v: usize| single.get(v).copied().unwrap_or_else(|| f.alpha - Fr::from(v as u64));
+            let get = |t: Tensor, i: usize| Fr::from(w.slice(t)[i]);
+            let denominator = |i: usize| match leaf {
+                Leaf::Range(t) => {
+                    let v = w.slice(*t)[i];
+                    usize::try_from(v).map_or_else(|_| f.alpha - Fr::from(v), look)
+                }
+                Leaf::Remainder(r) => w.remainders.get(r).map_or(f.alpha, |v| look(v[i].into())),
+                Leaf::Silu => top - get(Tensor::Gate, i) - f.beta * get(Tensor::Silu, i),
+                Leaf::Exp => {
+                    top - get(Tensor::DistanceLo, i)
+                        - f.beta * get(Tensor::Weight, i)
+                        - beta2 * get(Tensor::Far, i)
+                }
+                Leaf::Weight => {
+                    top - get(Tensor::LogitLo, i)
+                        - f.beta * get(Tensor::LogitWeight, i)
+                        - beta2 * get(Tensor::LogitFar, i)
+                }
+                Leaf::Distance => {
+                    let shape = &s.shape;
+                    let (key, row) = (i & 63, (i >> 6) & (shape.positions() - 1));
+                    let segment = (i >> (6 + shape.position_bits)) & (shape.segments() - 1);
+                    let visible = if segment * 64 + key <= row { beta2 } else { Fr::zero() };
+                    top - get(Tensor::DistanceHi, i) - Fr::from(1u64 << 16)
+                        - f.beta * get(Tensor::Far, i)
+                        - visible
+                }
+                Leaf::LogitDistance => {
+                    let id = (i & 63) + ((i >> (6 + s.shape.output_bits)) << 6);
+                    let visible = if id < s.shape.vocab { beta2 } else { Fr::zero() };
+                    top - get(Tensor::LogitHi, i) - Fr::from(1u64 << 16)
+                        - f.beta * get(Tensor::LogitFar, i)
+                        - visible
+                }
+                Leaf::Compare => {
+                    let row = (i >> 6) & ((1 << s.shape.output_bits) - 1);
+                    let delta = s.rows.get(row).map_or(0, |r| u64::from(r.delta));
+                    top - get(Tensor::LogitLo, i) - Fr::from((1u64 << 16) - delta)
+                        - f.beta * get(Tensor::Keep, i)
+                        - beta2 * get(Tensor::LogitFar, i)
+                        - beta2 * f.beta * get(Tensor::Below, i)
+                }
+                Leaf::Power => {
+                    top - get(Tensor::FfnExponent, i)
+                        - f.beta * get(Tensor::FfnDown, i)
+                        - beta2 * get(Tensor::FfnUp, i)
+                        - beta2 * f.beta * get(Tensor::FfnNonzero, i)
+                }
+            };
+            denominators
+                .par_extend((0..place.len()).into_par_iter().with_min_len(1 << 10).map(denominator));
+        }
+        Layer { numerators: Vec::new(), denominators }
+    }
+
+    fn table_layer(&self, f: &Fingerprint) -> Result<Layer, VerifyError> {
+        let s = self.sources.s;
+        let beta2 = f.beta * f.beta;
+        let (mut numerators, mut denominators) = (Vec::new(), Vec::new());
+        let mut places: Vec<_> = s.leaves.tables.iter().collect();
+        places.sort_by_key(|(_, p)| p.start);
+        for (table, place) in places {
+            let counts = self.sources.w.slice(Tensor::Multiplicity(*table));
+            numerators.extend(counts.iter().map(|c| Fr::from(*c)));
+            let content = self.sources.m.slice(Tensor::Content(*table));
+            let top = f.alpha - beta2 * beta2 * Fr::from(table.tag());
+            let entries: Vec<Fr> = (0..place.len())
+                .into_par_iter()
+                .with_min_len(1 << 10)
+                .map(|i| {
+                    let bits: Vec<Fr> = (0..place.low).map(|j| Fr::from((i >> j & 1) as u64)).collect();
+                    let content = content.get(i & 0xffff).map_or_else(Fr::zero, |v| Fr::from(*v));
+                    let [c0, c1, c2, c3] = table_components(*table, &bits, content)?;
+                    Ok(top - c0 - f.beta * (c1 + f.beta * (c2 + f.beta * c3)))
+                })
+                .collect::<Result<_, VerifyError>>()?;
+            denominators.extend(entries);
+        }
+        Ok(Layer { numerators, denominators })
+    }
+}
+
+/// `sum_u weights[u] T_{start+u}(low)`.
+fn evaluate<T: Small>(values: &[T], low: &[Fr], start: usize, weights: &[Fr]) -> Fr {
+    let eq = eq_table(low);
+    values
+        .par_chunks(eq.len())
+        .with_min_len(16)
+        .skip(start)
+        .zip(weights)
+        .filter(|(_, w)| !w.is_zero())
+        .map(|(unit, w)| *w * dot(unit, &eq))
+        .sum()
+}
+
+impl Party for Prover<'_> {
+    type Error = ProveError;
+
+    fn challenge(&mut self, label: Label) -> Fr {
+        self.channel.challenge(label)
+    }
+
+    fn open(&mut self, query: Query) -> Result<Fr, ProveError> {
+        let (low, start, weights) = (&query.low, query.start, &query.weights);
+        let value = match query.tensor.owner() {
+            Owner::Witness => evaluate(self.sources.w.slice(query.tensor), low, start, weights),
+            Owner::Model => evaluate(self.sources.m.slice(query.tensor), low, start, weights),
+        };
+        self.channel.send(Label::Opened, value);
+        self.claims.push(Claim { query, value });
+        Ok(value)
+    }
+
+    fn remainder(&mut self, r: Remainder, low: &[Fr], weights: &[Fr]) -> Result<Fr, ProveError> {
+        let values = self.sources.w.remainders.get(&r).map_or(&[][..], Vec::as_slice);
+        let value = evaluate(values, low, 0, weights);
+        self.channel.send(Label::Remainder, value);
+        Ok(value)
+    }
+
+    fn sum(&mut self, sum: &Sum, claim: Fr) -> Result<SumClaim, ProveError> {
+        let c = self.sources;
+        let end = match sum {
+            Sum::Linear(x) => {
+                let (f, head) = factors::linear(c, x);
+                let end = self.run(x, f, claim);
+                // The head's input at the point, over its own units.
+                let place = x.parts.iter().find(|p| p.matrix == monai_inference::shape::Matrix::Head).map(|p| p.place);
+                let mut value = Fr::zero();
+                if let Some(place) = place {
+                    let (low, high) = end.point.split_at(place.low);
+                    let units =
+                        monai_inference::multilinear::eq_range(high, place.start >> place.low, place.units);
+                    let eq = eq_table(low);
+                    for (unit, w) in head.chunks(eq.len()).zip(units) {
+                        value += w * unit.iter().zip(&eq).map(|(a, b)| *a * b).sum::<Fr>();
+                    }
+                }
+                self.ends.push(value);
+                end
+            }
+            Sum::Embed(x) => self.run(x, factors::embed(c, x), claim),
+            Sum::Rope(x) => self.run(x, factors::rope(c, x)?, claim),
+            Sum::Gated(x) => self.run(x, factors::gated(c, x), claim),
+            Sum::FfnRows(x) => self.run(x, factors::ffn_rows(c, x), claim),
+            Sum::Down(x) => self.run(x, factors::down(c, x), claim),
+            Sum::NormApply(x) => self.run(x, factors::norm_apply(c, x), claim),
+            Sum::NormRows(x) => self.run(x, factors::norm_rows(c, x), claim),
+            Sum::Squares(x) => self.run(x, factors::squares(c, x), claim),
+            Sum::AttnOut(x) => self.run(x, factors::attn_out(c, x), claim),
+            Sum::Mix(x) => self.run(x, factors::mix(c, x), claim),
+            Sum::SoftRows(x) => self.run(x, factors::soft_rows(c, x), claim),
+            Sum::Pointer(x) => self.run(x, factors::pointer(c, x), claim),
+            Sum::Score(x) => self.run(x, factors::score(c, x), claim),
+            Sum::Gain(x) => self.run(x, factors::gain(c, x), claim),
+            Sum::Shift(x) => self.run(x, factors::shift(c, x), claim),
+            Sum::Select(x) => self.run(x, factors::select(c, x)?, claim),
+        };
+        Ok(end)
+    }
+
+    fn factor(&mut self, index: usize) -> Result<Fr, ProveError> {
+        let value = self.ends.get(index).copied().ok_or(VerifyError::Internal("factor"))?;
+        self.channel.send(Label::Factor, value);
+        Ok(value)
+    }
+
+    fn tree(&mut self, tree: Tree, f: &Fingerprint, variables: usize) -> Result<TreeClaim, ProveError> {
+        let layer = match tree {
+            Tree::Leaves => self.leaf_layer(f),
+            Tree::Tables => self.table_layer(f)?,
+        };
+        Ok(tree::prove(layer, variables, &mut self.channel))
+    }
+}

@@ -1,0 +1,359 @@
+//! The layers of one answer, position by position side by side, by the scalar twins of `monai_model::semantics`.
+//!
+//! It must agree with `monai_model::reference` on every logit (a test compares them). Positions beyond the answer start
+//! from a zero residual and follow the same rules, so that nothing about them is special.
+
+use monai_inference::leaf::Remainder;
+use monai_inference::shape::Shape;
+use monai_inference::tensor::Tensor;
+use monai_model::artefact::{Layer, Linear, Model};
+use monai_model::semantics as s;
+use monai_protocol::{Fr, Request};
+use rayon::prelude::*;
+
+use super::store::Witness;
+use super::{count, logits};
+use crate::error::ProveError;
+
+/// Rows of activations, `[position][channel]`.
+pub(super) type Rows = Vec<Vec<i64>>;
+
+/// Block layout of a tensor of `positions` rows and `width` columns a unit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Blocks {
+    /// Rows.
+    pub(super) positions: usize,
+    /// Columns.
+    pub(super) width: usize,
+}
+
+impl Blocks {
+    /// Index of a channel that counts from unit `first`.
+    pub(super) fn at(self, first: usize, position: usize, channel: usize) -> usize {
+        ((first + channel / self.width) * self.positions + position) * self.width + channel % self.width
+    }
+}
+
+/// The raw accumulators `A` of a matrix for all rows.
+pub(super) fn raw(m: &Linear, x: &Rows) -> Rows {
+    x.par_iter()
+        .map(|x| {
+            (0..m.rows)
+                .map(|n| m.raw(n, m.row(n).iter().zip(x).map(|(&w, &x)| i64::from(w) * x).sum()))
+                .collect()
+        })
+        .collect()
+}
+
+struct Tracer<'a> {
+    model: &'a Model,
+    shape: &'a Shape,
+    w: Witness,
+}
+
+/// Traces one answer: all of the witness, with the selection rows that the statement shows.
+///
+/// `output` is the claimed answer; a wrong one traces, and the statement made from the rows then refuses it.
+///
+/// # Errors
+/// [`ProveError::Range`] where a value leaves its width, which import's bounds exclude.
+pub fn trace(model: &Model, shape: &Shape, request: &Request, output: &[u32]) -> Result<Witness, ProveError> {
+    let mut t = Tracer { model, shape, w: Witness::new(shape) };
+    let fed = output.len().saturating_sub(1);
+    let ids: Vec<u32> = request.prompt.iter().chain(&output[..fed]).copied().collect();
+    let mut h = t.embed(&ids)?;
+    for l in 0..shape.layers {
+        let x = t.norm(2 * l, &h)?;
+        let out = t.attention(l, &model.layers[l], &x)?;
+        t.add(2 * l, &mut h, &out)?;
+        let x = t.norm(2 * l + 1, &h)?;
+        let out = t.feed_forward(l, &model.layers[l], &x)?;
+        t.add(2 * l + 1, &mut h, &out)?;
+    }
+    let y = t.norm(2 * shape.layers, &h)?;
+    let mut w = t.w;
+    logits::trace(model, shape, request, output, &y, &mut w)?;
+    count::multiplicities(model, shape, &mut w)?;
+    Ok(w)
+}
+
+impl Tracer<'_> {
+    fn wide(&self) -> Blocks {
+        Blocks { positions: self.shape.positions(), width: 64 }
+    }
+
+    fn heads(&self) -> Blocks {
+        Blocks { positions: self.shape.positions(), width: self.shape.head_dim() }
+    }
+
+    fn embed(&mut self, ids: &[u32]) -> Result<Rows, ProveError> {
+        let e = &self.model.embedding;
+        let blocks = self.wide();
+        let mut h = vec![vec![0i64; e.cols]; self.shape.positions()];
+        for (p, h) in h.iter_mut().enumerate() {
+            let id = ids.get(p).map(|id| *id as usize).filter(|id| *id < e.rows);
+            for (c, h) in h.iter_mut().enumerate() {
+                let a = id.map_or(0, |id| i64::from(e.multiplier[id]) * i64::from(e.row(id)[c]));
+                *h = s::r16(a);
+                let at = blocks.at(0, p, c);
+                self.w.put32(Tensor::X0Lo, Tensor::X0Hi, at, *h)?;
+                self.w.remainder(Remainder::X0, at, i128::from(a + (1 << 15) - (*h << 16)), 16)?;
+            }
+        }
+        Ok(h)
+    }
+
+    fn norm(&mut self, site: usize, h: &Rows) -> Result<Rows, ProveError> {
+        let (blocks, sites) = (self.wide(), self.shape.sites());
+        let c2 = u128::from(s::NORM_C) * u128::from(s::NORM_C);
+        let first = site * self.shape.hidden;
+        let mut rows = Vec::with_capacity(h.len());
+        for (p, h) in h.iter().enumerate() {
+            let sum: u128 = h.iter().map(|v| u128::from(v.unsigned_abs()) * u128::from(v.unsigned_abs())).sum();
+            let inv = s::norm_inverse(sum, self.shape.norm_eps);
+            let total = sum + u128::from(self.shape.norm_eps);
+            let (wide, next) = (u128::from(inv), u128::from(inv) + 1);
+            let at = site * blocks.positions + p;
+            let stride = sites * blocks.positions;
+            self.w.raw.squares[at] = Fr::from(sum);
+            self.w.put_limbs(Tensor::NormRows, (at, stride), 2, wide)?;
+            self.w.put_limbs(Tensor::NormRows, (at + 2 * stride, stride), 4, c2 - wide * wide * total)?;
+            self.w.put_limbs(Tensor::NormRows, (at + 6 * stride, stride), 6, next * next * total - c2 - 1)?;
+            let mut row = Vec::with_capacity(h.len());
+            for (c, v) in h.iter().enumerate() {
+                let y = s::norm_apply(*v, inv);
+                let at = blocks.at(first, p, c);
+                self.w.put16(Tensor::NormY, at, y)?;
+                self.w.raw.residual[at] = *v;
+                let rest = i128::from(*v) * i128::from(inv) + (1 << 15) - (i128::from(y) << 16);
+                self.w.remainder(Remainder::Norm, at, rest, 16)?;
+                row.push(y);
+            }
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+
+    /// Adds a sub-layer's output to the residual and records it.
+    fn add(&mut self, sub: usize, h: &mut Rows, out: &Rows) -> Result<(), ProveError> {
+        let blocks = self.wide();
+        for (p, (h, out)) in h.iter_mut().zip(out).enumerate() {
+            for (c, (h, out)) in h.iter_mut().zip(out).enumerate() {
+                self.w.put32(Tensor::SubLo, Tensor::SubHi, blocks.at(sub * self.shape.hidden, p, c), *out)?;
+                *h += out;
+            }
+        }
+        Ok(())
+    }
+
+    /// Queries or keys of one layer, from unit `first`.
+    fn rotated(&mut self, first: usize, m: &Linear, x: &Rows) -> Result<Rows, ProveError> {
+        let (blocks, e) = (self.heads(), self.shape.head_dim());
+        let (tables, half) = (&self.model.tables, e / 2);
+        let mut out = raw(m, x);
+        for (p, row) in out.iter_mut().enumerate() {
+            for (c, a) in row.iter().enumerate() {
+                self.w.raw.query_key[blocks.at(first, p, c)] = *a;
+            }
+            for (head, row) in row.chunks_exact_mut(e).enumerate() {
+                for i in 0..half {
+                    let (a, b) = self.shape.pair_order.channels(i, e);
+                    // Beyond the model's positions the tables are 0.
+                    let entry = |t: &[i16]| t.get(p * half + i).copied().unwrap_or(0);
+                    let (cos, sin) = (entry(&tables.cos), entry(&tables.sin));
+                    let (c, n) = (i128::from(cos), i128::from(sin));
+                    let (x, y) = (i128::from(row[a]), i128::from(row[b]));
+                    (row[a], row[b]) = s::rope_pair(row[a], row[b], cos, sin);
+                    for (channel, exact) in [(a, x * c - y * n), (b, x * n + y * c)] {
+                        let value = row[channel];
+                        let at = blocks.at(first + head, p, channel);
+                        self.w.put16(Tensor::QueryKey, at, value)?;
+                        let rest = exact + (1 << 31) - (i128::from(value) << 32);
+                        let hi = self.w.remainder(Remainder::QueryKey, at, rest, 32)?;
+                        self.w.put(Tensor::QueryKeyHi, at, hi);
+                    }
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    fn attention(&mut self, l: usize, layer: &Layer, x: &Rows) -> Result<Rows, ProveError> {
+        let sh = self.shape;
+        let e = sh.head_dim();
+        let q = self.rotated(l * sh.query_keys(), &layer.q, x)?;
+        let k = self.rotated(l * sh.query_keys() + sh.heads, &layer.k, x)?;
+        let mut v = raw(&layer.v, x);
+        let blocks = self.heads();
+        for (p, v) in v.iter_mut().enumerate() {
+            for (c, v) in v.iter_mut().enumerate() {
+                let (a, at) = (*v, blocks.at(l * sh.kv_heads, p, c));
+                *v = s::r16(a);
+                self.w.put16(Tensor::Value, at, *v)?;
+                self.w.remainder(Remainder::Value, at, i128::from(a + (1 << 15) - (*v << 16)), 16)?;
+            }
+        }
+        let mut o = vec![vec![0i64; sh.heads * e]; sh.positions()];
+        for head in 0..sh.heads {
+            for (p, o) in o.iter_mut().enumerate() {
+                let from = head / sh.group * e;
+                let query = &q[p][head * e..(head + 1) * e];
+                let dots: Vec<i64> = k
+                    .iter()
+                    .map(|k| query.iter().zip(&k[from..from + e]).map(|(a, b)| a * b).sum())
+                    .collect();
+                let weights = self.softmax(l, head, p, layer.score_multiplier, &dots)?;
+                let inv = s::softmax_inverse(weights.iter().sum());
+                for c in 0..e {
+                    let sum: i64 = weights.iter().zip(&v).map(|(w, v)| *w as i64 * v[from + c]).sum();
+                    let value = s::softmax_apply(sum, inv);
+                    let at = blocks.at(l * sh.heads + head, p, c);
+                    self.w.put16(Tensor::AttnOut, at, value)?;
+                    let rest = i128::from(sum) * i128::from(inv) + (1 << 31) - (i128::from(value) << 32);
+                    let hi = self.w.remainder(Remainder::AttnOut, at, rest, 32)?;
+                    self.w.put(Tensor::AttnOutHi, at, hi);
+                    o[head * e + c] = value;
+                }
+            }
+        }
+        let mut out = raw(&layer.o, &o);
+        let blocks = self.wide();
+        for (p, out) in out.iter_mut().enumerate() {
+            for (c, out) in out.iter_mut().enumerate() {
+                let a = *out;
+                *out = s::r16(a);
+                let rest = i128::from(a) + (1 << 15) - (i128::from(*out) << 16);
+                self.w.remainder(Remainder::Output, blocks.at(l * sh.hidden, p, c), rest, 16)?;
+            }
+        }
+        Ok(out)
+    }
+
+    /// One row of scores: distances, weights, pointer, inverse. Returns the weights, 0 where hidden.
+    fn softmax(&mut self, l: usize, head: usize, p: usize, multiplier: i64, dots: &[i64]) -> Result<Vec<u64>, ProveError> {
+        let sh = self.shape;
+        let n = sh.positions();
+        let unit = l * sh.heads + head;
+        let scores: Vec<i64> = dots.iter().map(|d| s::score(multiplier, *d)).collect();
+        let max = scores[..=p].iter().copied().max().unwrap_or(0);
+        let mut weights = vec![0u64; n];
+        let mut pointed = false;
+        for (j, score) in scores.iter().enumerate() {
+            let at = ((unit * sh.segments() + j / 64) * n + p) * 64 + j % 64;
+            let d = max - score;
+            let (lo, hi) = (d & 0xffff, d >> 16);
+            let visible = j <= p;
+            let far = !visible || hi != 0;
+            if !(-(1 << 16)..1 << 16).contains(&hi) {
+                return Err(ProveError::Range { what: "a score's distance", got: d.into() });
+            }
+            if !far {
+                weights[j] = s::softmax_weight(&self.model.tables.exp, d);
+            }
+            let point = visible && d == 0 && !pointed;
+            pointed |= point;
+            self.w.put(Tensor::DistanceLo, at, lo);
+            self.w.put(Tensor::DistanceHi, at, hi);
+            self.w.put(Tensor::Far, at, i64::from(far));
+            self.w.put(Tensor::Weight, at, weights[j] as i64);
+            self.w.put(Tensor::MaxPointer, at, i64::from(point));
+            let rest = i128::from(multiplier) * i128::from(dots[j]) + (1 << 15) - (i128::from(*score) << 16);
+            self.w.remainder(Remainder::Score, at, rest, 16)?;
+        }
+        let z: u64 = weights.iter().sum();
+        let inv = s::softmax_inverse(z);
+        let rho = (1u64 << 32) - inv * z;
+        let at = unit * n + p;
+        let stride = sh.all_heads() * n;
+        for (i, value) in
+            [(max + (1 << 31)) as u128, inv.into(), rho.into(), (z - 1 - rho).into()].into_iter().enumerate()
+        {
+            self.w.put_limbs(Tensor::SoftRows, (at + 2 * i * stride, stride), 2, value)?;
+        }
+        Ok(weights)
+    }
+
+    fn feed_forward(&mut self, l: usize, layer: &Layer, x: &Rows) -> Result<Rows, ProveError> {
+        let sh = self.shape;
+        let (gate, up) = (raw(&layer.gate, x), raw(&layer.up, x));
+        let blocks = self.wide();
+        let first = l * sh.ffn;
+        let mut t: Rows = Vec::with_capacity(gate.len());
+        let mut exponents = Vec::with_capacity(gate.len());
+        for (p, (gate, up)) in gate.iter().zip(&up).enumerate() {
+            let mut products = Vec::with_capacity(gate.len());
+            for (c, (a, u)) in gate.iter().zip(up).enumerate() {
+                let at = blocks.at(first, p, c);
+                let g = s::r16(*a);
+                self.w.put16(Tensor::Gate, at, g)?;
+                self.w.remainder(Remainder::Gate, at, i128::from(a + (1 << 15) - (g << 16)), 16)?;
+                let silu = i64::from(self.model.tables.silu[(g + (1 << 15)) as usize]);
+                self.w.put(Tensor::Silu, at, silu);
+                self.w.raw.up[at] = *u;
+                products.push(silu * u);
+            }
+            let x = self.exponent(l, p, &products)?;
+            let mut row = Vec::with_capacity(products.len());
+            for (c, product) in products.iter().enumerate() {
+                let at = blocks.at(first, p, c);
+                let value = s::gated(*product, x);
+                self.w.put16(Tensor::Gated, at, value)?;
+                let rest = (i128::from(*product) << (s::MAX_ROW_EXPONENT - x)) + (1 << 31)
+                    - (i128::from(value) << 32);
+                let hi = self.w.remainder(Remainder::Gated, at, rest, 32)?;
+                self.w.put(Tensor::GatedHi, at, hi);
+                row.push(value);
+            }
+            t.push(row);
+            exponents.push(x);
+        }
+        let mut out = raw(&layer.down, &t);
+        for (p, (out, x)) in out.iter_mut().zip(exponents).enumerate() {
+            for (c, out) in out.iter_mut().enumerate() {
+                let (a, at) = (*out, blocks.at(l * sh.hidden, p, c));
+                self.w.raw.down[at] = a;
+                *out = s::r32(a << x);
+                let rest = (i128::from(a) << x) + (1 << 31) - (i128::from(*out) << 32);
+                let hi = self.w.remainder(Remainder::Down, at, rest, 32)?;
+                self.w.put(Tensor::DownHi, at, hi);
+            }
+        }
+        Ok(out)
+    }
+
+    /// The row exponent, its powers, and the entry that shows that it is the least.
+    fn exponent(&mut self, l: usize, p: usize, products: &[i64]) -> Result<u32, ProveError> {
+        let sh = self.shape;
+        let n = sh.positions();
+        let (min, max) = products.iter().fold((0, 0), |(a, b), v| ((*v).min(a), (*v).max(b)));
+        let x = s::row_exponent(min, max).ok_or(ProveError::Model("row exponent"))?;
+        let at = l * n + p;
+        self.w.put(Tensor::FfnExponent, at, x.into());
+        self.w.put(Tensor::FfnDown, at, 1 << (s::MAX_ROW_EXPONENT - x));
+        self.w.put(Tensor::FfnUp, at, 1 << x);
+        self.w.put(Tensor::FfnNonzero, at, i64::from(x > 0));
+        // The value at the next lower exponent, before its shift.
+        let next = |v: i64| (i128::from(v) << (s::MAX_ROW_EXPONENT + 1 - x)) + (1 << 31);
+        let above = |v: i64| next(v) - (1 << 47);
+        let below = |v: i64| -next(v) - (1 << 47) - 1;
+        let pointed = if x == 0 {
+            Some((0, 0, 0))
+        } else {
+            products.iter().enumerate().find_map(|(c, v)| {
+                if above(*v) >= 0 {
+                    Some((c, 0, above(*v)))
+                } else if below(*v) >= 0 {
+                    Some((c, 1, below(*v)))
+                } else {
+                    None
+                }
+            })
+        };
+        let (c, sign, slack) = pointed.ok_or(ProveError::Model("row exponent is not the least"))?;
+        let entry = self.wide().at(l * sh.ffn, p, c);
+        self.w.put(Tensor::GatedPointer, entry, 1);
+        self.w.put(Tensor::FfnSign, at, sign);
+        self.w.put_limbs(Tensor::FfnSlack, (at, sh.layers * n), 3, slack as u128)?;
+        Ok(x)
+    }
+}
