@@ -41,6 +41,8 @@ contract Staking is IStaking, Wired {
     }
 
     uint256 private constant WAD = 1e18;
+    /// @dev Precision of rewards per share.
+    uint256 private constant SHARE = 1e27;
 
     mapping(address operator => mapping(address account => Position)) private _positions;
     /// @dev Delegated stake by epoch: raw in the low 104 bits, slashes not yet collected above.
@@ -301,7 +303,7 @@ contract Staking is IStaking, Wired {
     /// @inheritdoc IStaking
     function slashable(address operator, uint48 epoch) external view returns (uint256 amount) {
         Position storage p = _positions[operator][operator];
-        amount = p.stake.latest() + Math.mulDiv(_effective(operator, epoch), _unslashed(operator, epoch), WAD);
+        amount = p.stake.latest() + _unslashed(operator, epoch);
         for (uint256 i = p.head; i < p.exits.length; ++i) {
             amount += p.exits[i].amount;
         }
@@ -414,7 +416,7 @@ contract Staking is IStaking, Wired {
         toDelegators = Math.mulDiv(amount, raw, raw + bondAt(operator, epoch));
         uint256 commission = IOperators(OPERATORS).commissionAt(operator, epoch);
         toDelegators -= Math.mulDiv(toDelegators, commission, WAD, Math.Rounding.Ceil);
-        perShare.push(epoch, (sum + Math.mulDiv(toDelegators, WAD, raw)).toUint208());
+        perShare.push(epoch, (sum + Math.mulDiv(toDelegators, SHARE, raw)).toUint208());
     }
 
     /// @dev Adds to a delegation from the next epoch.
@@ -509,12 +511,14 @@ contract Staking is IStaking, Wired {
         }
     }
 
-    /// @dev Part of the stake of `epoch` that earlier slashes, executed in or after it, left.
+    /// @dev Delegated stake of `epoch` that slashes executed in or after it left. Two snapshots may
+    /// hold different stake of the same delegator, so what another slash took counts in full: in
+    /// doubt delegators lose less, never more than there was.
     function _unslashed(address operator, uint48 epoch) private view returns (uint256 left) {
         Slash[] storage all = _slashes[operator];
-        left = WAD;
+        left = _effective(operator, epoch);
         for (uint256 i = all.length; i > 0 && all[i - 1].executedEpoch >= epoch; --i) {
-            if (all[i - 1].state != SlashState.Forgiven) left = Math.saturatingSub(left, all[i - 1].fraction);
+            if (all[i - 1].state != SlashState.Forgiven) left = Math.saturatingSub(left, all[i - 1].delegatedTarget);
         }
     }
 
@@ -523,11 +527,9 @@ contract Staking is IStaking, Wired {
         private
         returns (uint256 fraction, uint256 target)
     {
-        uint256 base = _effective(operator, epoch);
-        if (amount == 0 || base == 0) return (0, 0);
-        fraction = amount >= base ? WAD : Math.mulDiv(amount, WAD, base, Math.Rounding.Ceil);
-        fraction = Math.min(fraction, _unslashed(operator, epoch));
-        target = Math.min(amount, Math.mulDiv(base, fraction, WAD));
+        target = Math.min(amount, _unslashed(operator, epoch));
+        if (target == 0) return (0, 0);
+        fraction = Math.mulDiv(target, WAD, _effective(operator, epoch), Math.Rounding.Ceil);
         (uint256 raw, uint256 pending) = _delegatedIn(operator, currentEpoch() + 1);
         _setDelegated(operator, raw, pending + target);
     }
@@ -622,6 +624,6 @@ contract Staking is IStaking, Wired {
             end = from - 1;
             to = before;
         }
-        amount /= WAD;
+        amount /= SHARE;
     }
 }

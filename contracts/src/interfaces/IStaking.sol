@@ -154,7 +154,7 @@ interface IStaking is IERC6372 {
     function unbonding(address operator, address account) external view returns (uint256 total, uint256 due);
     /// @notice Rewards that `claim` would pay, before slashes not yet collected.
     function claimable(address operator, address account, uint256 stream) external view returns (uint256);
-    /// @notice Cumulative reward per delegated unit up to an epoch, times 1e18.
+    /// @notice Cumulative reward per delegated unit up to an epoch, times 1e27.
     function rewardPerShare(address operator, uint256 stream, uint48 epoch) external view returns (uint256);
     function slashCount(address operator) external view returns (uint256);
     function slashAt(address operator, uint256 index) external view returns (Slash memory);

@@ -342,9 +342,11 @@ abstract contract World is Test {
 
     function _prove(uint64 number) internal {
         BatchHeader memory h = headers[number];
-        BatchHeader memory parent = number == 0 ? h : headers[number - 1];
-        uint256 before = number == 0 ? GENESIS_STATE : parent.stateRoot;
-        rollup.proveBatch(number, h, number == 0 ? 0 : number - 1, parent, _stamp(_batchInputs(number, h, before)));
+        uint64 up = number;
+        while (up > 0 && rollup.hashOf(up) != h.parent) --up;
+        BatchHeader memory parent = headers[up];
+        uint256 before = h.parent == 0 ? GENESIS_STATE : parent.stateRoot;
+        rollup.proveBatch(number, h, up, parent, _stamp(_batchInputs(number, h, before)));
     }
 
     /// @dev An RLP block header with the fields that the contracts read.
