@@ -1,10 +1,12 @@
 //! What an operator decides: addresses, keys, models, limits, intervals. Every field has a unit and a default.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use monai_protocol::{Address, Amount, ChainId, Domain};
+use monai_protocol::codec;
+use monai_protocol::{Address, Amount, ChainId, Domain, ModelId, Parameters};
 use serde::{Deserialize, Serialize};
 
 use crate::secret::{ApiKeyHash, Secret32};
@@ -18,12 +20,12 @@ pub struct SequencerConfig {
     pub listen: SocketAddr,
     /// Folder of the RocksDB store. Made if absent.
     pub data_dir: PathBuf,
-    /// Folder that relative artefact paths of [`ServedModel::artefact`] start from.
+    /// The model store: a folder of artefacts under their identities.
     pub model_dir: PathBuf,
     /// The models served, at least one.
     pub models: Vec<ServedModel>,
-    /// The secp256k1 key of the sequencer: intakes, attestations, batches, and (through a one-way
-    /// derivation) the custodial user keys of API-key clients. Never written back by serde.
+    /// The secp256k1 key of the sequencer: it signs intakes, attestations and batches, and it is the user key
+    /// of requests that come with an API key alone. Never written back by serde.
     #[serde(skip_serializing)]
     pub signing_key: Secret32,
     /// Chain of the rollup contract.
@@ -35,6 +37,9 @@ pub struct SequencerConfig {
     /// Registered operators and their stakes, as JSON `{"operators": [Operator, …]}`. Read at start and
     /// again before each epoch's table is fixed, until L1 supplies the stakes.
     pub stakes_file: PathBuf,
+    /// The protocol's parameters, until L1 supplies them.
+    #[serde(default)]
+    pub parameters: Parameters,
     /// Bounds on what clients may ask.
     #[serde(default)]
     pub limits: Limits,
@@ -70,8 +75,8 @@ fn default_listen() -> SocketAddr {
 pub struct ServedModel {
     /// The name clients send as `model`. The hex model id is always accepted too.
     pub name: String,
-    /// The artefact file, absolute or relative to [`SequencerConfig::model_dir`].
-    pub artefact: PathBuf,
+    /// Its identity in the store.
+    pub id: ModelId,
     /// Price of a prompt id.
     #[serde(default)]
     pub price_input: Amount,
@@ -102,8 +107,14 @@ pub struct ApiKey {
 pub struct Operator {
     /// The hot key that signs hellos and responses.
     pub operator: Address,
-    /// Total stake, own and delegated.
-    pub stake: Amount,
+    /// The cold key that owns the stake.
+    pub owner: Address,
+    /// Stake, own and delegated, in 10^-9 tokens, a decimal string.
+    #[serde(with = "codec::decimal")]
+    pub stake: u64,
+    /// The models that it registered for; all that the sequencer serves if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models: Option<BTreeSet<ModelId>>,
 }
 
 /// The stakes file.
@@ -151,8 +162,6 @@ pub struct Limits {
     pub stop_string_bytes: usize,
     /// Output ids where a client names no maximum, bounded by the model's positions.
     pub default_max_tokens: u32,
-    /// Attempts at one slot before it is given up.
-    pub attempts: u8,
     /// Bytes of one WebSocket message of a node.
     pub node_frame_bytes: usize,
     /// Node connections, authenticated or not.
@@ -171,7 +180,6 @@ impl Default for Limits {
             stop_strings: 4,
             stop_string_bytes: 1_024,
             default_max_tokens: 1_024,
-            attempts: 8,
             node_frame_bytes: 1 << 20,
             node_connections: 256,
             per_key: KeyLimits::default(),
@@ -183,15 +191,21 @@ impl Default for Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
+    /// How long a request may wait until some node has room. Then it is refused, before it got a slot.
+    pub queue_ms: u64,
+    /// After a start, how long slots that a crash left open wait for the node that was drawn.
+    pub recovery_ms: u64,
     /// From dispatch to a node's first token, before prompt length is counted.
     pub first_token_ms: u64,
     /// Added to `first_token_ms` for each prompt or resumed id, which the node has to prefill.
     pub per_prompt_token_ms: u64,
     /// Between two frames of an answer.
     pub stall_ms: u64,
+    /// What each output id may take on average: with the first-token time, the deadline of a job.
+    pub per_output_token_ms: u64,
     /// From the challenge to the node's hello.
     pub hello_ms: u64,
-    /// Silence after which a node connection is closed. Nodes beat three times as often.
+    /// Silence after which a node connection is closed. Pings go out three times as often.
     pub heartbeat_ms: u64,
     /// For a client to send its headers, and then its body.
     pub client_read_ms: u64,
@@ -206,9 +220,12 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
+            queue_ms: 20_000,
+            recovery_ms: 10_000,
             first_token_ms: 15_000,
             per_prompt_token_ms: 60,
             stall_ms: 10_000,
+            per_output_token_ms: 1_000,
             hello_ms: 10_000,
             heartbeat_ms: 15_000,
             client_read_ms: 30_000,
@@ -227,13 +244,16 @@ pub struct Intervals {
     pub batch_ms: u64,
     /// Most leaves in a batch.
     pub batch_leaves: usize,
-    /// Milliseconds of an epoch.
+    /// Milliseconds of an epoch; 0 takes the protocol's parameter.
     pub epoch_ms: u64,
+    /// Links of a new hash chain; each covers 64 slots of a lane. A lane takes at most `64 · chain_links`
+    /// slots before its next chain, which needs a new epoch.
+    pub chain_links: u64,
 }
 
 impl Default for Intervals {
     fn default() -> Self {
-        Self { batch_ms: 2_000, batch_leaves: 1_024, epoch_ms: 600_000 }
+        Self { batch_ms: 2_000, batch_leaves: 1_024, epoch_ms: 0, chain_links: 1 << 14 }
     }
 }
 

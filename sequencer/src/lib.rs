@@ -6,13 +6,28 @@
 
 #![forbid(unsafe_code)]
 
+mod accept;
+mod api;
+mod canary;
+mod catalogue;
+mod clock;
 mod config;
+mod hub;
+mod ledger;
+mod metrics;
+pub mod openai;
+mod records;
+mod retention;
+mod router;
 mod secret;
 mod server;
+mod store;
 
 pub use config::{
     ApiKey, Canary, Intervals, KeyLimits, Limits, Operator, Retention, SequencerConfig, ServedModel,
     StakesFile, Timeouts,
 };
+pub use ledger::LedgerError;
 pub use secret::{ApiKeyHash, Secret32};
 pub use server::{RunningSequencer, Sequencer, StartError};
+pub use store::{Migration, SCHEMA_VERSION, StoreError, backup, migrate};

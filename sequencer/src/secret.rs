@@ -24,18 +24,6 @@ impl Secret32 {
     pub fn expose(&self) -> &[u8; 32] {
         &self.0
     }
-
-    /// A secret for one purpose, from which this one can't be found: SHA-256 of both, domain-separated.
-    #[must_use]
-    pub fn derive(&self, purpose: &str, data: &[u8]) -> Self {
-        let mut h = Sha256::new();
-        h.update(b"monai sequencer derived secret v1");
-        h.update((purpose.len() as u64).to_be_bytes());
-        h.update(purpose.as_bytes());
-        h.update(self.0);
-        h.update(data);
-        Self(h.finalize().into())
-    }
 }
 
 impl Drop for Secret32 {
@@ -118,12 +106,5 @@ mod tests {
     fn a_bad_secret_is_not_quoted() {
         let error = serde_json::from_str::<Secret32>("\"0xdeadbeef\"").unwrap_err().to_string();
         assert!(!error.contains("deadbeef"), "{error}");
-    }
-
-    #[test]
-    fn derived_secrets_differ_by_purpose_and_data() {
-        let s = Secret32::new([1; 32]);
-        assert_ne!(s.derive("a", b"b").expose(), s.derive("ab", b"").expose());
-        assert_ne!(s.derive("a", b"b").expose(), s.derive("a", b"c").expose());
     }
 }

@@ -1,8 +1,32 @@
 //! Starting and stopping.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 
-use crate::config::SequencerConfig;
+use monai_protocol::SecretKey;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::accept;
+use crate::api::auth::ApiKeys;
+use crate::api::limits::Limiter;
+use crate::api::{Api, routes};
+use crate::catalogue::Catalogue;
+use crate::clock::now_secs;
+use crate::config::{SequencerConfig, ms};
+use crate::hub::Hub;
+use crate::ledger::open::LedgerSetup;
+use crate::ledger::{Ledger, LedgerError};
+use crate::metrics::Metrics;
+use crate::router::slots::Slots;
+use crate::router::{Router, RouterSetup};
+use crate::store::{Store, StoreError};
+use crate::{canary, retention};
 
 /// Why a sequencer does not start.
 #[derive(Debug, thiserror::Error)]
@@ -11,17 +35,60 @@ pub enum StartError {
     /// A field of the configuration is out of range or contradicts another.
     #[error("configuration: {0}")]
     Config(String),
+    /// The address can't be listened on.
+    #[error("can't listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The store can't be opened.
+    #[error("store: {0}")]
+    Store(#[from] StoreError),
+    /// A model can't be loaded.
+    #[error("model: {0}")]
+    Model(#[from] monai_model::ModelError),
+    /// State, stakes or chains are not as they must be.
+    #[error("ledger: {0}")]
+    Ledger(#[from] LedgerError),
+    /// Metrics can't be registered.
+    #[error("metrics: {0}")]
+    Metrics(String),
+    /// The runtime is going down.
+    #[error("the runtime is shutting down")]
+    Runtime,
 }
 
 /// The sequencer.
 #[derive(Debug)]
 pub struct Sequencer;
 
-/// A sequencer that serves. Dropping it stops it without waiting for streams; see
-/// [`RunningSequencer::shutdown`].
-#[derive(Debug)]
+/// A sequencer that serves. Dropping it stops it without waiting for streams; what was acknowledged is on disk
+/// either way. [`RunningSequencer::shutdown`] is the polite way.
 pub struct RunningSequencer {
     addr: SocketAddr,
+    api: Arc<Api>,
+    /// Ends background tasks and the accept loop, also when this is dropped.
+    stop: DropGuard,
+    /// Ends node sessions.
+    hub_closing: CancellationToken,
+    server: JoinHandle<()>,
+    background: TaskTracker,
+}
+
+impl std::fmt::Debug for RunningSequencer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RunningSequencer({})", self.addr)
+    }
+}
+
+/// What blocking threads open.
+struct Opened {
+    store: Arc<Store>,
+    catalogue: Arc<Catalogue>,
+    ledger: Arc<Ledger>,
+    slots: Slots,
 }
 
 impl Sequencer {
@@ -30,7 +97,71 @@ impl Sequencer {
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: SequencerConfig) -> Result<RunningSequencer, StartError> {
-        Ok(RunningSequencer { addr: config.listen })
+        check(&config)?;
+        let key = SecretKey::from_bytes(config.signing_key.expose())
+            .ok_or_else(|| StartError::Config("signing_key is not a valid secp256k1 key".into()))?;
+        let key = Arc::new(key);
+        let metrics = Arc::new(Metrics::new().map_err(|e| StartError::Metrics(e.to_string()))?);
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .map_err(|source| StartError::Listen { address: config.listen, source })?;
+        let addr =
+            listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
+        let opened = {
+            let (config, key, metrics) = (config.clone(), key.clone(), metrics.clone());
+            tokio::task::spawn_blocking(move || open(&config, key, metrics))
+                .await
+                .map_err(|_| StartError::Runtime)??
+        };
+        let hub_closing = CancellationToken::new();
+        let hub = Arc::new(Hub::new(
+            config.domain(),
+            key.address(),
+            &config.limits,
+            config.timeouts,
+            metrics.clone(),
+            hub_closing.clone(),
+        ));
+        hub.set_registered(registered(&opened.ledger)?);
+        let router = Arc::new(Router::new(RouterSetup {
+            store: opened.store.clone(),
+            key,
+            domain: config.domain(),
+            hub: hub.clone(),
+            ledger: opened.ledger.clone(),
+            slots: opened.slots,
+            metrics: metrics.clone(),
+            timeouts: config.timeouts,
+            retention_secs: config.retention.plaintext_secs,
+        }));
+        let keys = Arc::new(ApiKeys::new(config.api_keys.clone(), &config.limits));
+        let api = Arc::new(Api {
+            catalogue: opened.catalogue.clone(),
+            limiter: Limiter::new(&keys, &config.limits),
+            keys,
+            router: router.clone(),
+            metrics: metrics.clone(),
+            limits: config.limits,
+            timeouts: config.timeouts,
+            started_s: now_secs(),
+            tokenising: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
+        });
+        let recovered = router.recover(&opened.catalogue)?;
+        if recovered > 0 {
+            tracing::warn!(slots = recovered, "closing slots that the last run left open");
+        }
+        let stop = CancellationToken::new();
+        let background = background(&config, &api, &stop)?;
+        let server = tokio::spawn(accept::serve(
+            listener,
+            routes(api.clone()),
+            config.limits,
+            config.timeouts,
+            stop.clone(),
+            ms(config.timeouts.shutdown_ms),
+        ));
+        tracing::info!(%addr, sequencer = %router.key.address(), "listening");
+        Ok(RunningSequencer { addr, api, stop: stop.drop_guard(), hub_closing, server, background })
     }
 }
 
@@ -41,6 +172,144 @@ impl RunningSequencer {
         self.addr
     }
 
-    /// Stops accepting, lets streams end until the deadline, cancels the rest, writes all down.
-    pub async fn shutdown(self) {}
+    /// Writes a consistent copy of the store to the new folder `target` while serving.
+    ///
+    /// # Errors
+    /// [`StoreError::TargetExists`], or what RocksDB reports.
+    pub fn backup(&self, target: &Path) -> Result<(), StoreError> {
+        self.api.router.store.checkpoint(target)
+    }
+
+    /// Stops accepting, lets streams end until the deadline, cancels the rest, batches what is closed, and
+    /// writes all down.
+    pub async fn shutdown(self) {
+        let Self { api, stop, hub_closing, server, background, .. } = self;
+        // No new connection and no new request; answers go on.
+        drop(stop);
+        api.router.shutdown().await;
+        hub_closing.cancel();
+        drop(server.await);
+        background.close();
+        background.wait().await;
+        let last = tokio::task::spawn_blocking(move || {
+            if let Err(error) = api.router.ledger.step(&api.router.slots) {
+                tracing::error!(%error, "the last batch failed; the next start makes it");
+            }
+        });
+        drop(last.await);
+    }
+}
+
+fn check(config: &SequencerConfig) -> Result<(), StartError> {
+    let wrong = |what: &str| Err(StartError::Config(what.into()));
+    if config.models.is_empty() {
+        return wrong("models is empty");
+    }
+    let names: BTreeSet<_> = config.models.iter().map(|m| &m.name).collect();
+    let ids: BTreeSet<_> = config.models.iter().map(|m| m.id).collect();
+    if names.len() != config.models.len() || ids.len() != config.models.len() {
+        return wrong("models has a name or id twice");
+    }
+    let hashes: BTreeSet<_> = config.api_keys.iter().map(|k| k.hash).collect();
+    if hashes.len() != config.api_keys.len() {
+        return wrong("api_keys has a key twice");
+    }
+    if config.api_keys.iter().any(|k| k.name.is_empty() || !k.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))) {
+        return wrong("api_keys.name must be letters, digits, '-' and '_'");
+    }
+    if config.canary.interval_ms > 0 && !config.api_keys.iter().any(|k| k.canary) {
+        return wrong("canary.interval_ms needs an API key with canary = true");
+    }
+    let l = &config.limits;
+    if l.body_bytes == 0 || l.connections == 0 || l.concurrent == 0 || l.choices == 0 || l.default_max_tokens == 0 {
+        return wrong("limits must be positive");
+    }
+    let i = &config.intervals;
+    if i.batch_ms == 0 || i.batch_leaves == 0 || i.batch_leaves > monai_protocol::blob::MAX_BATCH_LEAVES {
+        return wrong("intervals.batch_ms and batch_leaves must be positive, and leaves fit a batch");
+    }
+    Ok(())
+}
+
+/// Everything that blocks: files are read and checked, chains derived.
+fn open(config: &SequencerConfig, key: Arc<SecretKey>, metrics: Arc<Metrics>) -> Result<Opened, StartError> {
+    let store = Arc::new(Store::open(&config.data_dir, &config.domain(), metrics.clone())?);
+    let catalogue = Arc::new(Catalogue::load(&config.model_dir, &config.models)?);
+    let ledger = Arc::new(Ledger::open(LedgerSetup {
+        store: store.clone(),
+        key,
+        metrics,
+        intervals: config.intervals,
+        stakes_file: config.stakes_file.clone(),
+        models: config.models.iter().map(|m| m.id).collect(),
+        domain: config.domain(),
+        parameters: config.parameters.clone(),
+    })?);
+    let view = Arc::new(ledger.view(ledger.clock().epoch)?);
+    let slots = Slots::open(store.clone(), view)?;
+    Ok(Opened { store, catalogue, ledger, slots })
+}
+
+fn registered(ledger: &Ledger) -> Result<BTreeSet<monai_protocol::Address>, LedgerError> {
+    Ok(ledger.stakes()?.operators.iter().map(|o| o.operator).collect())
+}
+
+fn background(
+    config: &SequencerConfig,
+    api: &Arc<Api>,
+    stop: &CancellationToken,
+) -> Result<TaskTracker, StartError> {
+    let tasks = TaskTracker::new();
+    let until_stop = |work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
+        let stop = stop.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                () = work => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    };
+    until_stop(Box::pin(keep_ledger(api.clone(), ms(config.intervals.batch_ms))));
+    let router = api.router.clone();
+    until_stop(Box::pin(async move {
+        loop {
+            router.hub.changed().await;
+            router.room_changed();
+        }
+    }));
+    let sweep = std::time::Duration::from_secs(config.retention.sweep_secs.max(1));
+    until_stop(Box::pin(retention::run(api.router.store.clone(), api.metrics.clone(), sweep)));
+    if config.canary.interval_ms > 0 {
+        let key = api.keys.canary().ok_or_else(|| StartError::Config("no canary key".into()))?;
+        for served in api.catalogue.all() {
+            until_stop(Box::pin(canary::run(api.clone(), key, served.clone(), config.canary.clone())));
+        }
+    }
+    Ok(tasks)
+}
+
+/// Batches and epochs, forever.
+async fn keep_ledger(api: Arc<Api>, every: std::time::Duration) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut epoch = api.router.ledger.clock().epoch;
+    loop {
+        ticks.tick().await;
+        let router = api.router.clone();
+        let step = tokio::task::spawn_blocking(move || router.ledger.step(&router.slots));
+        match step.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "batches or epochs can't go on"),
+            Err(error) => tracing::error!(%error, "the ledger's thread failed"),
+        }
+        let now = api.router.ledger.clock().epoch;
+        if now != epoch {
+            epoch = now;
+            match registered(&api.router.ledger) {
+                Ok(operators) => api.router.hub.set_registered(operators),
+                Err(error) => tracing::error!(%error, "the stakes could not be read again"),
+            }
+            api.router.room_changed();
+        }
+    }
 }

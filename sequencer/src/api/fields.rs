@@ -65,6 +65,11 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The same fields, named as those of a whole body.
+    pub(crate) fn at_root(self) -> Self {
+        Self { path: String::new(), ..self }
+    }
+
     /// The full name of a field.
     pub(crate) fn name(&self, key: &str) -> String {
         format!("{}{key}", self.path)

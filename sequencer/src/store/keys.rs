@@ -1,48 +1,51 @@
 //! Column families and the keys in them. Integers are big-endian, so byte order is number order.
 
-use monai_protocol::{Address, EpochId, Lane, ModelId, Retry, Slot};
+use monai_protocol::{Address, EpochId, Lane, ModelId, Slot};
 
 /// The column families. Each holds one kind of record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cf {
     /// Schema version, domain, chain secret, the rollup state: single records by name.
     Meta,
-    /// The next nonce of each user key that the gateway keeps, and nonces used by sovereign users.
+    /// Nonces that users with their own keys have used, until those requests expire.
     Nonces,
     /// (model, lane) → the next slot.
     NextSlots,
     /// Slots that are assigned and not closed.
     Open,
-    /// Leaves that wait for a batch, with what the batch needs to know about them.
+    /// Closed slots whose leaves wait for a batch.
     Leaves,
-    /// Signed evidence for each attempt at a slot; no plaintext.
+    /// What was signed about each closed slot, by (model, lane, slot); no plaintext.
     Evidence,
+    /// Where a batch holds each slot's answer, by (model, lane, slot).
+    Inclusions,
     /// Receipts by completion id and choice. They hold plaintext and end with the retention.
     Receipts,
     /// When each receipt's plaintext ends: (unix seconds, receipt key).
     Expiries,
-    /// Batches by number.
+    /// Signed batch headers by number.
     Batches,
-    /// Epochs by (number, model): table, beacon, metrics.
+    /// The leaves and speed totals of batches, by number.
+    BatchData,
+    /// Epochs by (number, model): beacon, table, chain.
     Epochs,
-    /// Hash chains by (model, lane, first link).
-    Chains,
 }
 
 impl Cf {
     /// All of them.
-    pub(crate) const ALL: [Cf; 11] = [
+    pub(crate) const ALL: [Cf; 12] = [
         Cf::Meta,
         Cf::Nonces,
         Cf::NextSlots,
         Cf::Open,
         Cf::Leaves,
         Cf::Evidence,
+        Cf::Inclusions,
         Cf::Receipts,
         Cf::Expiries,
         Cf::Batches,
+        Cf::BatchData,
         Cf::Epochs,
-        Cf::Chains,
     ];
 
     /// The families that hold prompts, outputs or blindings.
@@ -57,11 +60,12 @@ impl Cf {
             Cf::Open => "open",
             Cf::Leaves => "leaves",
             Cf::Evidence => "evidence",
+            Cf::Inclusions => "inclusions",
             Cf::Receipts => "receipts",
             Cf::Expiries => "expiries",
             Cf::Batches => "batches",
+            Cf::BatchData => "batch_data",
             Cf::Epochs => "epochs",
-            Cf::Chains => "chains",
         }
     }
 }
@@ -76,19 +80,17 @@ pub(crate) fn slot(model: &ModelId, l: Lane, slot: Slot) -> Vec<u8> {
     [lane(model, l), slot.0.to_be_bytes().to_vec()].concat()
 }
 
-/// model ‖ lane ‖ slot ‖ retry.
-pub(crate) fn attempt(model: &ModelId, l: Lane, s: Slot, retry: Retry) -> Vec<u8> {
-    [slot(model, l, s), vec![retry.0]].concat()
+/// Reads the key that [`slot`] wrote.
+pub(crate) fn parse_slot(key: &[u8]) -> Option<(ModelId, Lane, Slot)> {
+    let model = key.get(..32)?.try_into().ok()?;
+    let lane = key.get(32..36)?.try_into().ok()?;
+    let slot = key.get(36..44).filter(|_| key.len() == 44)?.try_into().ok()?;
+    Some((ModelId(model), Lane(u32::from_be_bytes(lane)), Slot(u64::from_be_bytes(slot))))
 }
 
 /// epoch ‖ model.
 pub(crate) fn epoch(epoch: EpochId, model: &ModelId) -> Vec<u8> {
     [&epoch.0.to_be_bytes()[..], &model.0].concat()
-}
-
-/// model ‖ lane ‖ first link.
-pub(crate) fn chain(model: &ModelId, l: Lane, first: u64) -> Vec<u8> {
-    [lane(model, l), first.to_be_bytes().to_vec()].concat()
 }
 
 /// completion id ‖ 0 ‖ choice.
@@ -104,4 +106,11 @@ pub(crate) fn expiry(at: u64, receipt: &[u8]) -> Vec<u8> {
 /// user ‖ nonce.
 pub(crate) fn used_nonce(user: &Address, nonce: u64) -> Vec<u8> {
     [&user.0[..], &nonce.to_be_bytes()].concat()
+}
+
+/// Reads the key that [`lane`] wrote.
+pub(crate) fn parse_lane(key: &[u8]) -> Option<(ModelId, Lane)> {
+    let model = key.get(..32)?.try_into().ok()?;
+    let lane = key.get(32..).filter(|l| l.len() == 4)?.try_into().ok()?;
+    Some((ModelId(model), Lane(u32::from_be_bytes(lane))))
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{BottommostLevelCompaction, CompactOptions, DB, Options, WriteOptions};
+use rocksdb::{BottommostLevelCompaction, CompactOptions, DB, WriteOptions};
 
 use super::{Cf, SCHEMA_KEY, SCHEMA_VERSION, StoreError, handle, open_db, schema};
 
@@ -20,10 +20,17 @@ fn exists(path: &Path) -> bool {
     path.join("CURRENT").is_file()
 }
 
+pub(super) fn checkpoint(db: &DB, target: &Path) -> Result<(), StoreError> {
+    if target.exists() {
+        return Err(StoreError::TargetExists(target.display().to_string()));
+    }
+    Checkpoint::new(db)?.create_checkpoint(target)?;
+    Ok(())
+}
+
 /// Writes a consistent copy of the store in `data_dir` to the new folder `target`, by a RocksDB checkpoint.
-///
-/// The sequencer may be running: then the copy is made from a read-only view of what is on disk, and holds
-/// everything that was acknowledged before the call.
+/// The sequencer must not be running (RocksDB holds a lock); a running one makes its own copy through
+/// [`crate::RunningSequencer::backup`].
 ///
 /// # Errors
 /// [`StoreError::Absent`], [`StoreError::TargetExists`], or what RocksDB reports.
@@ -31,12 +38,7 @@ pub fn backup(data_dir: &Path, target: &Path) -> Result<(), StoreError> {
     if !exists(data_dir) {
         return Err(StoreError::Absent(data_dir.display().to_string()));
     }
-    if target.exists() {
-        return Err(StoreError::TargetExists(target.display().to_string()));
-    }
-    let db = DB::open_cf_for_read_only(&Options::default(), data_dir, Cf::ALL.map(Cf::name), false)?;
-    Checkpoint::new(&db)?.create_checkpoint(target)?;
-    Ok(())
+    checkpoint(&open_db(data_dir, false)?, target)
 }
 
 /// Brings the store in `data_dir` to [`SCHEMA_VERSION`]. The sequencer must not be running.

@@ -200,6 +200,11 @@ impl Store {
             .collect()
     }
 
+    /// Writes a consistent copy of the store to a new folder.
+    pub(crate) fn checkpoint(&self, target: &Path) -> Result<(), StoreError> {
+        maintain::checkpoint(&self.db, target)
+    }
+
     /// Removes deleted plaintext from the files too: flushes, so that no log holds it, and rewrites the
     /// column families that ever held it.
     pub(crate) fn erase_deleted(&self) -> Result<(), StoreError> {

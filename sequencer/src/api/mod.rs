@@ -1,0 +1,216 @@
+//! The HTTP API. `README.md` of this crate is its reference.
+
+pub(crate) mod ask;
+pub(crate) mod auth;
+pub(crate) mod complete;
+pub(crate) mod error;
+pub(crate) mod fields;
+mod info;
+pub(crate) mod limits;
+mod network;
+pub(crate) mod prompt;
+mod receipts;
+pub(crate) mod sampling;
+pub(crate) mod shape;
+mod stops;
+mod stream;
+mod text;
+mod tokens;
+mod whole;
+
+use std::sync::Arc;
+
+use axum::Router as AxumRouter;
+use axum::body::Body;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{MatchedPath, Path, Query, Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tokio::sync::Semaphore;
+
+use auth::{ApiKeys, KeyIndex};
+use error::ApiError;
+use limits::Limiter;
+use shape::Endpoint;
+
+use crate::catalogue::Catalogue;
+use crate::config::{Limits, Timeouts, ms};
+use crate::metrics::Metrics;
+use crate::router::Router;
+
+/// What handlers share.
+pub(crate) struct Api {
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) keys: Arc<ApiKeys>,
+    pub(crate) limiter: Limiter,
+    pub(crate) router: Arc<Router>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) started_s: u64,
+    /// Prompts being tokenised at once: as many as there are cores.
+    pub(crate) tokenising: Semaphore,
+}
+
+type Shared = State<Arc<Api>>;
+
+/// All routes.
+pub(crate) fn routes(api: Arc<Api>) -> AxumRouter {
+    AxumRouter::new()
+        .route("/v1/chat/completions", post(chat))
+        .route("/v1/completions", post(completions))
+        .route("/v1/models", get(models))
+        .route("/v1/models/{id}", get(model))
+        .route("/v1/receipts/{id}", get(receipt))
+        .route("/v1/network", get(network))
+        .route("/v1/anchors", get(anchors))
+        .route("/v1/node", get(node))
+        .route("/v1/tokenize", post(tokenize))
+        .route("/v1/detokenize", post(detokenize))
+        .route("/tokenize", post(tokenize))
+        .route("/detokenize", post(detokenize))
+        .route("/health", get(health))
+        .route("/metrics", get(metrics))
+        .fallback(|| async { ApiError::not_found("There is nothing here.") })
+        .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .layer(axum::middleware::from_fn_with_state(api.clone(), count))
+        .with_state(api)
+}
+
+/// Counts every answer by its route's pattern, never by the path itself, which clients choose.
+async fn count(State(api): Shared, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let response = next.run(request).await;
+    api.metrics.http.with_label_values(&[route.as_str(), response.status().as_str()]).inc();
+    response
+}
+
+impl Api {
+    /// Authenticates, counts the request, and adds the rate-limit headers to whatever comes of it.
+    async fn with_key<F, T>(&self, headers: &HeaderMap, work: impl FnOnce(KeyIndex) -> F) -> Response
+    where
+        F: Future<Output = Result<T, ApiError>>,
+        T: IntoResponse,
+    {
+        let key = match self.keys.authenticate(headers) {
+            Ok(key) => key,
+            Err(e) => return e.into_response(),
+        };
+        let result = match self.limiter.request(key) {
+            Ok(()) => work(key).await,
+            Err(e) => Err(e),
+        };
+        let mut response = result.into_response();
+        self.limiter.snapshot(key).write(response.headers_mut());
+        response
+    }
+
+    /// Reads a body within the limits of size and time.
+    async fn body(&self, headers: &HeaderMap, body: Body) -> Result<axum::body::Bytes, ApiError> {
+        let limit = self.limits.body_bytes;
+        let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+        if announced.is_some_and(|n| n > limit as u64) {
+            return Err(ApiError::too_large(limit));
+        }
+        let read = axum::body::to_bytes(body, limit);
+        match tokio::time::timeout(ms(self.timeouts.client_read_ms), read).await {
+            Err(_) => Err(ApiError::body_timeout()),
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(e)) if too_long(&e) => Err(ApiError::too_large(limit)),
+            Ok(Err(_)) => Err(ApiError::malformed("The body ended early.")),
+        }
+    }
+}
+
+fn too_long(e: &axum::Error) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(e);
+    while let Some(c) = cause {
+        if c.to_string().contains("length limit exceeded") {
+            return true;
+        }
+        cause = c.source();
+    }
+    false
+}
+
+async fn chat(State(api): Shared, headers: HeaderMap, body: Body) -> Response {
+    answer(api, headers, body, Endpoint::Chat).await
+}
+
+async fn completions(State(api): Shared, headers: HeaderMap, body: Body) -> Response {
+    answer(api, headers, body, Endpoint::Text).await
+}
+
+async fn answer(api: Arc<Api>, headers: HeaderMap, body: Body, endpoint: Endpoint) -> Response {
+    api.with_key(&headers, |key| async {
+        let body = api.body(&headers, body).await?;
+        api.complete(key, endpoint, &body).await
+    })
+    .await
+}
+
+async fn models(State(api): Shared, headers: HeaderMap) -> Response {
+    api.with_key(&headers, |_| async { Ok(info::models(&api)) }).await
+}
+
+async fn model(State(api): Shared, headers: HeaderMap, Path(id): Path<String>) -> Response {
+    api.with_key(&headers, |_| async { info::model(&api, &id) }).await
+}
+
+async fn receipt(
+    State(api): Shared,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    Query(query): Query<receipts::ReceiptQuery>,
+) -> Response {
+    api.with_key(&headers, |key| async { receipts::get(&api, key, &id, &query) }).await
+}
+
+async fn tokenize(State(api): Shared, headers: HeaderMap, body: Body) -> Response {
+    api.with_key(&headers, |_| async {
+        let body = api.body(&headers, body).await?;
+        tokens::tokenize(&api, &body).await
+    })
+    .await
+}
+
+async fn detokenize(State(api): Shared, headers: HeaderMap, body: Body) -> Response {
+    api.with_key(&headers, |_| async {
+        let body = api.body(&headers, body).await?;
+        tokens::detokenize(&api, &body).await
+    })
+    .await
+}
+
+async fn network(State(api): Shared) -> Response {
+    network::get(&api).into_response()
+}
+
+async fn anchors(State(api): Shared) -> Response {
+    // Hundreds of reads: not on a thread that serves others.
+    match tokio::task::spawn_blocking(move || network::get_anchors(&api)).await {
+        Ok(answer) => answer.into_response(),
+        Err(_) => ApiError::internal().into_response(),
+    }
+}
+
+async fn health(State(api): Shared) -> Response {
+    info::health(&api)
+}
+
+async fn metrics(State(api): Shared) -> Response {
+    info::metrics(&api)
+}
+
+async fn node(State(api): Shared, upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>) -> Response {
+    match upgrade {
+        Ok(upgrade) => crate::hub::serve(api.router.hub.clone(), upgrade),
+        Err(rejection) => {
+            let mut e = ApiError::malformed("This is the nodes' WebSocket endpoint.");
+            e.status = rejection.status();
+            e.into_response()
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Opening the ledger: from genesis, or from where it stopped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use monai_protocol::chain::HashChain;
+use monai_protocol::epoch::EpochState;
+use monai_protocol::{EpochId, ModelId, Parameters, SecretKey, Slot, State, insecure_devnet_beacon};
+use rand::Rng as _;
+
+use super::stakes::StakesSource;
+use super::view::EpochView;
+use super::{LOT_LANE, Ledger, LedgerError, ModelView, PREFERENCE_LANE, meta};
+use crate::clock::now_ms;
+use crate::config::Intervals;
+use crate::metrics::Metrics;
+use crate::records::{ClosedSlot, Clock, EpochRecord};
+use crate::secret::Secret32;
+use crate::store::{Cf, Change, Store, keys};
+
+/// What the ledger needs from outside.
+pub(crate) struct LedgerSetup {
+    pub(crate) store: Arc<Store>,
+    pub(crate) key: Arc<SecretKey>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) intervals: Intervals,
+    pub(crate) stakes_file: PathBuf,
+    pub(crate) models: Vec<ModelId>,
+    pub(crate) domain: monai_protocol::Domain,
+    pub(crate) parameters: Parameters,
+}
+
+impl Ledger {
+    /// Opens the ledger of a store. Blocks: it derives chains and writes.
+    pub(crate) fn open(setup: LedgerSetup) -> Result<Self, LedgerError> {
+        let LedgerSetup { store, key, metrics, mut intervals, stakes_file, models, domain, parameters } = setup;
+        parameters.validate()?;
+        if intervals.epoch_ms == 0 {
+            intervals.epoch_ms = parameters.epoch_seconds.saturating_mul(1_000);
+        }
+        let stakes = StakesSource(stakes_file);
+        let state: Option<State> = store.get_json(Cf::Meta, meta::STATE)?;
+        let (chain_secret, state, clock) = match state {
+            Some(state) => {
+                if state.parameters != parameters {
+                    return Err(LedgerError::ParametersChanged);
+                }
+                let secret = store
+                    .get(Cf::Meta, meta::CHAIN_SECRET)?
+                    .and_then(|b| <[u8; 32]>::try_from(b).ok())
+                    .ok_or(LedgerError::Inconsistent("a state without a chain secret"))?;
+                let clock = store
+                    .get_json(Cf::Meta, meta::CLOCK)?
+                    .ok_or(LedgerError::Inconsistent("a state without a clock"))?;
+                (Secret32::new(secret), state, clock)
+            }
+            None => genesis(&store, domain, &stakes, &models, parameters, &intervals)?,
+        };
+        let mut closed = super::ClosedSlots::new();
+        for (raw, slot) in store.scan_json::<ClosedSlot>(Cf::Leaves, &[], usize::MAX)? {
+            let (model, lane, number) =
+                keys::parse_slot(&raw).ok_or(LedgerError::Inconsistent("a leaf under a malformed key"))?;
+            closed.entry((model, lane)).or_default().insert(number, slot);
+        }
+        metrics.epoch.set(clock.epoch.0 as i64);
+        Ok(Self {
+            store,
+            key,
+            domain,
+            metrics,
+            intervals,
+            stakes,
+            models,
+            chain_secret,
+            state: Mutex::new(Arc::new(state)),
+            clock: Mutex::new(clock),
+            closed: Mutex::new(closed),
+            chains: Mutex::default(),
+        })
+    }
+
+    /// The view of the epoch that new slots belong to, or of an earlier one that still has open slots.
+    pub(crate) fn view(&self, epoch: EpochId) -> Result<EpochView, LedgerError> {
+        let clock = self.clock();
+        let parameters = self.state().parameters.clone();
+        let mut models = BTreeMap::new();
+        for (raw, record) in
+            self.store.scan_json::<EpochRecord>(Cf::Epochs, &epoch.0.to_be_bytes(), usize::MAX)?
+        {
+            let model = raw
+                .get(8..)
+                .and_then(|m| <[u8; 32]>::try_from(m).ok())
+                .map(ModelId)
+                .ok_or(LedgerError::Inconsistent("an epoch under a malformed key"))?;
+            let chain = self.chain(&model, record.chain.first, record.chain.length)?;
+            models.insert(model, Arc::new(ModelView::new(epoch, record, chain, parameters.max_attempts)));
+        }
+        Ok(EpochView { epoch, started_ms: clock.started_ms, ends_ms: clock.ends_ms, models })
+    }
+}
+
+fn genesis(
+    store: &Store,
+    domain: monai_protocol::Domain,
+    stakes: &StakesSource,
+    models: &[ModelId],
+    parameters: Parameters,
+    intervals: &Intervals,
+) -> Result<(Secret32, State, Clock), LedgerError> {
+    let secret = Secret32::new(rand::rng().random());
+    let ids: BTreeSet<ModelId> = models.iter().copied().collect();
+    let snapshot = stakes.snapshot(models)?;
+    // The order of the real thing: tables and chains first, then the beacon.
+    let epochs = EpochState::genesis(&ids, &snapshot, &parameters);
+    let epoch = epochs.epoch;
+    let anchors = models
+        .iter()
+        .map(|m| {
+            let chain = HashChain::derive(secret.expose(), m, LOT_LANE, 0, intervals.chain_links)?;
+            Ok(chain.anchor(*m, LOT_LANE, epoch))
+        })
+        .collect::<Result<Vec<_>, LedgerError>>()?;
+    let beacon = insecure_devnet_beacon(epoch);
+    let mut state = State::genesis(domain, epochs, beacon, parameters);
+    let now = now_ms();
+    let mut first = Change::default();
+    let mut first_slots = Vec::new();
+    for chain in &anchors {
+        state.register_chain(chain.clone())?;
+        state.open_preference_lane(chain.model, PREFERENCE_LANE);
+        let record =
+            EpochRecord { beacon, table: state.epoch.table(&chain.model).cloned(), chain: chain.clone() };
+        first.put_json(Cf::Epochs, keys::epoch(epoch, &chain.model), &record)?;
+        first_slots.extend(super::LANES.map(|lane| (chain.model, lane, Slot(0))));
+    }
+    let clock = Clock {
+        epoch,
+        started_ms: now,
+        ends_ms: now.saturating_add(intervals.epoch_ms),
+        first_slots,
+        new_chains: anchors,
+    };
+    first.put(Cf::Meta, meta::CHAIN_SECRET.to_vec(), secret.expose().to_vec());
+    first.put_json(Cf::Meta, meta::STATE.to_vec(), &state)?;
+    first.put_json(Cf::Meta, meta::CLOCK.to_vec(), &clock)?;
+    store.submit(first).durable_blocking()?;
+    Ok((secret, state, clock))
+}
