@@ -15,7 +15,7 @@ use crate::keys::Signature;
 use crate::leaf::{LEAF_VERSION, Leaf, Meta};
 use crate::messages::Typed;
 use crate::request::Request;
-use crate::types::{Address, Domain, Keccak, RequestCommitment};
+use crate::types::{Address, Domain, Keccak, Lane, ModelId, RequestCommitment, Slot};
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
@@ -132,8 +132,8 @@ impl Facts<'_> {
         field: &str,
         request: RequestCommitment,
         model: ModelId,
-        lane: crate::types::Lane,
-        slot: crate::types::Slot,
+        lane: Lane,
+        slot: Slot,
     ) -> Result<(), ReceiptError> {
         let intake = &self.receipt.intake.message;
         same(format!("{field}.request"), self.r, request)?;
