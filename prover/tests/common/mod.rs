@@ -15,18 +15,18 @@ use monai_protocol::{
 use monai_prover::commit::Srs;
 use monai_prover::{ModelTensors, ProvingModel, header};
 
-pub const CHUNK_BITS: usize = 16;
+pub(crate) const CHUNK_BITS: usize = 16;
 
-pub fn srs() -> &'static Srs {
+pub(crate) fn srs() -> &'static Srs {
     static SRS: OnceLock<Srs> = OnceLock::new();
     SRS.get_or_init(|| Srs::insecure_dev(CHUNK_BITS, b"end to end").unwrap())
 }
 
-pub fn model(options: &TinyOptions) -> &'static Model {
+pub(crate) fn model(options: &TinyOptions) -> &'static Model {
     Box::leak(Box::new(tiny(options).unwrap()))
 }
 
-pub fn proving(model: &'static Model) -> ProvingModel<'static> {
+pub(crate) fn proving(model: &'static Model) -> ProvingModel<'static> {
     let header = header(model, CHUNK_BITS).unwrap();
     let tensors = ModelTensors::new(model, &header).unwrap();
     let registered: RegisteredModel = tensors.commit(&header, srs()).unwrap();
@@ -34,12 +34,12 @@ pub fn proving(model: &'static Model) -> ProvingModel<'static> {
 }
 
 /// The default tiny model, laid out and committed once.
-pub fn shared() -> &'static ProvingModel<'static> {
+pub(crate) fn shared() -> &'static ProvingModel<'static> {
     static SHARED: OnceLock<ProvingModel<'static>> = OnceLock::new();
     SHARED.get_or_init(|| proving(model(&TinyOptions::default())))
 }
 
-pub fn request(model: &Model, prompt: &[u32], params: SelectionParams) -> Request {
+pub(crate) fn request(model: &Model, prompt: &[u32], params: SelectionParams) -> Request {
     Request {
         domain: Domain { chain_id: ChainId(31337), rollup: Address([7; 20]) },
         model: model.id,
@@ -55,7 +55,7 @@ pub fn request(model: &Model, prompt: &[u32], params: SelectionParams) -> Reques
 }
 
 /// What the reference answers.
-pub fn answer(model: &Model, request: &Request) -> (Vec<u32>, Finish) {
+pub(crate) fn answer(model: &Model, request: &Request) -> (Vec<u32>, Finish) {
     let mut r = Reference::new(model);
     let mut residual = Vec::new();
     for id in &request.prompt {
@@ -77,7 +77,7 @@ pub fn answer(model: &Model, request: &Request) -> (Vec<u32>, Finish) {
     }
 }
 
-pub fn statement(request: &Request, output: &[u32], finish: Finish) -> (Public, Preimage) {
+pub(crate) fn statement(request: &Request, output: &[u32], finish: Finish) -> (Public, Preimage) {
     let public = Public {
         request: request.commitment(),
         output: output_commitment(request.blinding, finish, output),
@@ -88,13 +88,13 @@ pub fn statement(request: &Request, output: &[u32], finish: Finish) -> (Public, 
     (public, Preimage { request: request.clone(), output: output.to_vec() })
 }
 
-pub fn greedy(model: &Model, max_tokens: u32) -> SelectionParams {
+pub(crate) fn greedy(model: &Model, max_tokens: u32) -> SelectionParams {
     let mut p = SelectionParams::greedy(max_tokens);
     p.tau = tau(model);
     p
 }
 
 /// Temperature 1.
-pub fn tau(model: &Model) -> u32 {
+pub(crate) fn tau(model: &Model) -> u32 {
     ((model.arch.tau_one + (1 << 31)) >> 32).clamp(1, model.arch.tau_max.into()) as u32
 }

@@ -231,7 +231,8 @@ fn down<P: Party>(
     let layers = eq_range(layer, 0, s.shape.layers);
     let raw = p.factor(2)?;
     let up = p.open(Query::new(Tensor::FfnUp, position.to_vec(), layers.clone()))?;
-    check("the exponent is undone", value == eq_points(row, position) * up * raw)?;
+    let real = total(&layers);
+    check("the exponent is undone", value == real * eq_points(row, position) * up * raw)?;
     let mut weights = Vec::with_capacity(claim.weights.len());
     for (i, w) in claim.weights.chunks(s.shape.hidden.max(1)).enumerate() {
         let layer = at(&layers, i)?;

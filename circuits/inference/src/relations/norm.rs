@@ -137,7 +137,8 @@ fn apply<P: Party>(p: &mut P, s: &Statement, leaves: &LeafClaims) -> Result<(), 
     let h = p.factor(2)?;
     let inv = open_rows(p, s, position, &sites, 1)?;
     let inv = inv.first().copied().ok_or(VerifyError::Internal("inv"))?;
-    check("the norm's product", value == eq_points(row, position) * inv * h)?;
+    // The weight is 0 at sites that pad their number to a power of two.
+    check("the norm's product", value == total(&sites) * eq_points(row, position) * inv * h)?;
     let mut weights = Vec::with_capacity(claim.weights.len());
     for (w, site) in claim.weights.chunks(s.shape.hidden).zip(&sites) {
         weights.extend(w.iter().map(|w| *w * site));
