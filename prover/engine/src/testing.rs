@@ -100,6 +100,9 @@ fn linear(rng: &mut Rng, rows: usize, cols: usize, input: f64, most: f64, v: &Va
     Linear { rows, cols, weight: Int8s::owned(weight), multiplier, bias, acc32: v.acc32 }
 }
 
+/// Temperature 1 of random models: their raw logits are around `2^38`.
+pub(crate) const TAU: u32 = 1 << 8;
+
 /// A random model of two layers and 160 positions within the bounds that import checks.
 pub(crate) fn model(v: &Variant, seed: u64) -> Arc<Model> {
     let rng = &mut Rng(seed);
@@ -146,11 +149,12 @@ pub(crate) fn model(v: &Variant, seed: u64) -> Arc<Model> {
             qk_norm: v.qk_norm,
             residual_bits: 8,
             norm_eps: 11,
-            tau_one: 1 << 56,
-            tau_max: 1 << 26,
+            tau_one: u64::from(TAU) << 32,
+            tau_max: 1 << 20,
         },
-        embedding: linear(rng, v.vocab, d, normed, 2f64.powi(32), v, false),
-        head: (!v.tied).then(|| linear(rng, v.vocab, d, normed, 2f64.powi(32), v, false)),
+        // Residuals of some hundred units, logits of some nats at `TAU`.
+        embedding: linear(rng, v.vocab, d, normed, 2f64.powi(41), v, false),
+        head: (!v.tied).then(|| linear(rng, v.vocab, d, normed, 2f64.powi(41), v, false)),
         layers,
         final_gain: (0..d).map(|_| rng.within(65536) as i32).collect(),
         tables: Tables {
@@ -214,5 +218,5 @@ pub(crate) fn reference_answer(model: &Model, prompt: &[u32], params: &Selection
 
 /// Parameters under which random models choose among many ids.
 pub(crate) fn sampled(max_tokens: u32, seed: u64) -> SelectionParams {
-    SelectionParams { tau: 1 << 14, top_k: 0, seed, ..SelectionParams::greedy(max_tokens) }
+    SelectionParams { tau: TAU, top_k: 0, seed, ..SelectionParams::greedy(max_tokens) }
 }

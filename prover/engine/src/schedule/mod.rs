@@ -182,11 +182,13 @@ impl Scheduler {
     /// Frees what a stream holds and tells its end.
     fn end(&mut self, mut stream: Stream, outcome: Result<Finish, EngineError>) {
         self.cache.release(&stream.take_blocks());
+        self.lock_stats().ended += 1;
+        // Who sees the end sees the memory free, and who waits for the last job finds its end sent.
+        self.publish();
         match outcome {
             Ok(finish) => stream.finish(finish),
             Err(e) => stream.fail(e),
         }
-        self.lock_stats().ended += 1;
         self.jobs.send_modify(|jobs| *jobs -= 1);
     }
 
