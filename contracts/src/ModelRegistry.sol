@@ -88,7 +88,8 @@ contract ModelRegistry is IModelRegistry, Wired {
 
     /// @inheritdoc IModelRegistry
     function isActive(bytes32 id, uint48 epoch) external view returns (bool) {
-        return _indexPlusOne[id] != 0 && _models[id].activation <= epoch && epoch < _models[id].retirement;
+        // An unknown model has retirement zero, so one slot tells.
+        return _models[id].activation <= epoch && epoch < _models[id].retirement;
     }
 
     /// @inheritdoc IModelRegistry

@@ -27,10 +27,13 @@ contract Rollup is IRollup, Wired {
     uint256 private constant HISTORY = 8191;
 
     struct Counters {
-        uint64 batches;
-        uint64 captured; // batches below it are captured or reverted
+        uint48 batches;
+        uint48 captured; // batches below it are captured or reverted
         uint48 lastEpoch; // of the last batch committed
         uint48 lastSeen; // of the sequencer
+        uint16 term; // current one
+        uint16 generation; // reverts so far
+        uint16 lastGeneration; // of the last batch committed
         bool caretaking;
     }
 
@@ -68,7 +71,7 @@ contract Rollup is IRollup, Wired {
     Chain[] private _chains;
 
     modifier onlySequencer() {
-        if (msg.sender != _terms[_terms.length - 1].account) revert NotAuthorised(msg.sender);
+        if (msg.sender != _terms[_counters.term].account) revert NotAuthorised(msg.sender);
         if (_counters.caretaking) revert Caretaking();
         _;
     }
@@ -171,6 +174,7 @@ contract Rollup is IRollup, Wired {
         requireLive(number, header);
         if (_batches[number].status == BatchStatus.Finalised) revert WrongStatus(number, BatchStatus.Finalised);
         _reverts.push(number);
+        ++_counters.generation;
         headHash = header.parent;
         emit BatchesReverted(number, _counters.batches);
     }
@@ -205,7 +209,7 @@ contract Rollup is IRollup, Wired {
     /// @inheritdoc IRollup
     function rotateSequencer(address account, string calldata url) external only(TIMELOCK) {
         if (account == address(0)) revert Zero();
-        _terms[_terms.length - 1].ended = uint48(block.timestamp);
+        _terms[_counters.term++].ended = uint48(block.timestamp);
         _terms.push(Term(account, 0, false, 0));
         _counters.caretaking = true;
         emit SequencerRotated(currentTerm(), account, url);
@@ -297,7 +301,7 @@ contract Rollup is IRollup, Wired {
 
     /// @inheritdoc IRollup
     function currentTerm() public view returns (uint16) {
-        return uint16(_terms.length - 1);
+        return _counters.term;
     }
 
     /// @inheritdoc IRollup
@@ -347,17 +351,18 @@ contract Rollup is IRollup, Wired {
         b.beaconBlock = uint40(block.number + params.valueAt(Param.BeaconDelay, h.epoch));
         b.epoch = h.epoch;
         b.faultWindow = uint24(params.valueAt(Param.FaultWindow, h.epoch));
-        b.term = currentTerm();
-        b.generation = uint16(_reverts.length);
+        b.term = c.term;
+        b.generation = c.generation;
         b.status = BatchStatus.Committed;
         b.inBlob = inBlob;
         // After a revert the flag may be set twice in an epoch: one audit more, never one less.
-        b.firstOfEpoch = number == 0 || h.epoch > c.lastEpoch || b.generation != _batches[number - 1].generation;
+        b.firstOfEpoch = number == 0 || h.epoch > c.lastEpoch || c.generation != c.lastGeneration;
         _batches[number] = b;
         bytes32 hash = hashHeader(number, h);
         hashOf[number] = hash;
         headHash = hash;
-        c.batches = number + 1;
+        c.batches = uint48(number + 1);
+        c.lastGeneration = c.generation;
         c.lastEpoch = h.epoch;
         c.lastSeen = uint48(block.timestamp);
         _counters = c;
@@ -376,7 +381,7 @@ contract Rollup is IRollup, Wired {
         uint64 i = _counters.captured;
         uint64 end = uint64(Math.min(_counters.batches, i + 32));
         while (i < end && _isCaptured(i)) ++i;
-        _counters.captured = i;
+        _counters.captured = uint48(i);
     }
 
     function _isCaptured(uint64 number) private view returns (bool) {

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {Emissions} from "../../src/Emissions.sol";
+import {Staking} from "../../src/Staking.sol";
+import {Token} from "../../src/Token.sol";
+import {Offence, Slash, SlashState} from "../../src/interfaces/IStaking.sol";
+import {System} from "../../src/System.sol";
+import {Test} from "../base/Test.sol";
+import {vm} from "../base/Vm.sol";
+
+/// @dev Bounded moves of holders, operators and time on the staking of three operators. Each keeps
+/// its own books, so that the invariants compare two independent accounts of the same money.
+contract Handler is Test {
+    Staking internal immutable STAKING;
+    Token internal immutable TOKEN;
+    System internal sys;
+    address[] public operators;
+    address[] public holders;
+    address internal immutable BANK;
+
+    // Books.
+    uint256 public deposited; // bonds and delegations paid in
+    uint256 public rewarded; // rewards paid in
+    uint256 public withdrawn; // stake paid out
+    uint256 public claimed; // rewards paid out
+    uint256 public disposed; // slashes burned, rebated or sent to the treasury
+    uint256 public rebates;
+    uint256 public slashedTotal;
+    mapping(address operator => uint48) public lastReward;
+    /// @dev Stake that an account lost to slashes, by what it should have been.
+    mapping(address operator => mapping(address holder => uint256)) public since;
+    /// @dev Greatest reward per share seen.
+    mapping(address operator => uint256) public seenPerShare;
+    bool public decreased;
+    bool public lateEntrantPaid;
+    bool public exitBlocked;
+
+    mapping(bytes32 action => uint256) public calls;
+    mapping(bytes32 action => uint256) public effective;
+
+    constructor(System memory s, address bank, address[] memory operators_, address[] memory holders_) {
+        sys = s;
+        STAKING = Staking(s.staking);
+        TOKEN = Token(s.token);
+        BANK = bank;
+        operators = operators_;
+        holders = holders_;
+    }
+
+    modifier counted(bytes32 action) {
+        ++calls[action];
+        _;
+    }
+
+    function operatorCount() external view returns (uint256) {
+        return operators.length;
+    }
+
+    function holderCount() external view returns (uint256) {
+        return holders.length;
+    }
+
+    function _op(uint256 seed) internal view returns (address) {
+        return operators[seed % operators.length];
+    }
+
+    function _holder(uint256 seed) internal view returns (address) {
+        return holders[seed % holders.length];
+    }
+
+    function _now() internal view returns (uint48) {
+        return STAKING.currentEpoch();
+    }
+
+    function delegate(uint256 h, uint256 o, uint256 amount) external counted("delegate") {
+        address who = _holder(h);
+        amount = within(amount, 1, 1e23);
+        if (TOKEN.balanceOf(who) < amount) return;
+        vm.prank(who);
+        STAKING.delegate(_op(o), amount);
+        deposited += amount;
+        ++effective["delegate"];
+    }
+
+    function undelegate(uint256 h, uint256 o, uint256 part) external counted("undelegate") {
+        (address who, address op, uint256 stake) = _position(h, o);
+        if (stake == 0) return;
+        uint256 amount = within(part, 1, stake);
+        vm.prank(who);
+        try STAKING.undelegate(op, amount) {}
+        catch {
+            exitBlocked = true;
+        }
+        ++effective["undelegate"];
+    }
+
+    function redelegate(uint256 h, uint256 o, uint256 part) external counted("redelegate") {
+        for (uint256 i = 0; i < holders.length * operators.length; ++i) {
+            (address who, address op, uint256 stake) = _position(h + i, o + i / holders.length);
+            if (stake == 0) continue;
+            uint256 amount = within(part, 1, stake);
+            for (uint256 k = 1; k < operators.length; ++k) {
+                address to = _op(o + i / holders.length + k);
+                if (to == op) continue;
+                vm.prank(who);
+                try STAKING.redelegate(op, to, amount) {
+                    ++effective["redelegate"];
+                    return;
+                } catch {}
+            }
+        }
+    }
+
+    function bond(uint256 o, uint256 amount) external counted("bond") {
+        amount = within(amount, 1, 1e22);
+        address op = _op(o);
+        vm.prank(op);
+        STAKING.bond(amount);
+        deposited += amount;
+        ++effective["bond"];
+    }
+
+    function unbond(uint256 o, uint256 part) external counted("unbond") {
+        for (uint256 i = 0; i < operators.length; ++i) {
+            address op = _op(o + i);
+            uint256 stake = STAKING.bondAt(op, _now() + 1);
+            if (stake == 0) continue;
+            vm.prank(op);
+            STAKING.unbond(within(part, 1, stake));
+            ++effective["unbond"];
+            return;
+        }
+    }
+
+    function withdraw(uint256 h, uint256 o) external counted("withdraw") {
+        // Time passes first, so that something is due in many of the calls.
+        _pass(3);
+        uint256 n = holders.length + 1;
+        for (uint256 i = 0; i < n * operators.length; ++i) {
+            address op = _op(o + i / n);
+            uint256 which = (h % n + i) % n;
+            address who = which == holders.length ? op : holders[which];
+            // Collect first: a slash may take what is due.
+            if (who != op) {
+                for (uint256 k = 0; k < operators.length; ++k) {
+                    STAKING.settle(operators[k], who, type(uint256).max);
+                }
+            }
+            (, uint256 due) = STAKING.unbonding(op, who);
+            if (due == 0) continue;
+            vm.prank(who);
+            try STAKING.withdraw(op) returns (uint256 amount) {
+                if (amount != due) exitBlocked = true;
+                withdrawn += amount;
+            } catch {
+                exitBlocked = true;
+            }
+            ++effective["withdraw"];
+            return;
+        }
+    }
+
+    function slash(uint256 o, uint256 back, uint256 amount) external counted("slash") {
+        address op = _op(o);
+        uint48 epoch = _now() - uint48(within(back, 0, _now() < 4 ? _now() : 4));
+        amount = within(amount, 1, 2e22);
+        uint256[] memory before = new uint256[](holders.length);
+        for (uint256 i = 0; i < holders.length; ++i) {
+            STAKING.settle(op, holders[i], type(uint256).max);
+            before[i] = _everything(holders[i]);
+        }
+        vm.prank(sys.audits);
+        (uint256 index, uint256 taken) = STAKING.slash(op, epoch, amount, Offence.Equivocation, address(0xbe4ef));
+        slashedTotal += taken;
+        if (taken > amount) decreased = true;
+        // Half of the slashes are settled now, the others whenever.
+        if (amount % 2 == 0) {
+            for (uint256 i = 0; i < holders.length; ++i) {
+                bool liable = STAKING.delegationAt(op, holders[i], epoch) > 0;
+                STAKING.settle(op, holders[i], type(uint256).max);
+                if (!liable && _everything(holders[i]) < before[i]) lateEntrantPaid = true;
+            }
+        }
+        index;
+        ++effective["slash"];
+    }
+
+    function settle(uint256 h, uint256 o) external counted("settle") {
+        uint256 n = holders.length;
+        for (uint256 i = 0; i < n * operators.length; ++i) {
+            address who = _holder(h % n + i);
+            address op = _op(o % 97 + i / n);
+            if (STAKING.unsettled(op, who) == 0) continue;
+            STAKING.settle(op, who, 1);
+            ++effective["settle"];
+            return;
+        }
+    }
+
+    function release(uint256 o) external counted("release") {
+        vm.warp(block.timestamp + 21);
+        for (uint256 i = 0; i < operators.length; ++i) {
+            address op = _op(o % 97 + i);
+            for (uint256 k = 0; k < STAKING.slashCount(op); ++k) {
+                Slash memory s = STAKING.slashAt(op, k);
+                uint256 left = uint256(s.ownTaken) + s.collected - s.disposed;
+                if (s.state == SlashState.Forgiven || left == 0) continue;
+                if (s.state == SlashState.Escrowed && block.timestamp < s.executedAt + 20) continue;
+                STAKING.release(op, k);
+                disposed += left;
+                ++effective["release"];
+                return;
+            }
+        }
+    }
+
+    function forgive(uint256 o, uint256 h) external counted("forgive") {
+        for (uint256 i = 0; i < operators.length; ++i) {
+            address op = _op(o % 97 + i);
+            for (uint256 k = STAKING.slashCount(op); k > 0; --k) {
+                Slash memory s = STAKING.slashAt(op, k - 1);
+                if (s.state != SlashState.Escrowed) continue;
+                vm.prank(sys.timelock);
+                STAKING.forgive(op, k - 1);
+                ++effective["forgive"];
+                for (uint256 j = 0; j < holders.length; ++j) {
+                    if ((h >> j) & 1 == 0) continue;
+                    vm.prank(holders[j]);
+                    try STAKING.reclaim(op, k - 1) {} catch {}
+                }
+                return;
+            }
+        }
+    }
+
+    function reward(uint256 o, uint256 amount) external counted("reward") {
+        address op = _op(o);
+        amount = within(amount, 1, 1e23);
+        uint48 epoch = lastReward[op] + 1;
+        if (epoch > _now()) {
+            _pass(1);
+            if (epoch > _now()) return;
+        }
+        lastReward[op] = epoch;
+        vm.prank(BANK);
+        TOKEN.transfer(address(STAKING), amount);
+        vm.prank(sys.emissions);
+        STAKING.distribute(op, 0, epoch, amount);
+        rewarded += amount;
+        uint256 perShare = STAKING.rewardPerShare(op, 0, epoch);
+        if (perShare < seenPerShare[op]) decreased = true;
+        seenPerShare[op] = perShare;
+        ++effective["reward"];
+    }
+
+    function claim(uint256 h, uint256 o) external counted("claim") {
+        uint256 n = holders.length + 1;
+        for (uint256 i = 0; i < n * operators.length; ++i) {
+            address op = _op(o % 97 + i / n);
+            uint256 which = (h % n + i) % n;
+            address who = which == holders.length ? op : holders[which];
+            if (who != op) STAKING.settle(op, who, type(uint256).max);
+            if (STAKING.claimable(op, who, 0) == 0) continue;
+            vm.prank(who);
+            try STAKING.claim(op, 0) returns (uint256 amount) {
+                claimed += amount;
+                ++effective["claim"];
+                return;
+            } catch {
+                exitBlocked = true;
+            }
+        }
+    }
+
+    function pass(uint256 n) external counted("pass") {
+        _pass(within(n, 1, 3));
+        ++effective["pass"];
+    }
+
+    function _pass(uint256 n) internal {
+        vm.warp(STAKING.epochStart(_now() + uint48(n)));
+    }
+
+    /// @dev A position with stake, searched for from a random start.
+    function _position(uint256 h, uint256 o) internal view returns (address who, address op, uint256 stake) {
+        uint256 n = holders.length;
+        for (uint256 i = 0; i < n * operators.length && stake == 0; ++i) {
+            who = _holder(h % n + i);
+            op = _op(o % 97 + i / n);
+            if (STAKING.unsettled(op, who) > 0) continue;
+            stake = STAKING.delegationAt(op, who, _now() + 1);
+        }
+    }
+
+    /// @dev All stake of a holder, anywhere.
+    function _everything(address who) internal view returns (uint256 sum) {
+        for (uint256 i = 0; i < operators.length; ++i) {
+            (uint256 out,) = STAKING.unbonding(operators[i], who);
+            sum += out + STAKING.delegationAt(operators[i], who, _now() + 1);
+        }
+    }
+
+    function everything(address who) external view returns (uint256) {
+        return _everything(who);
+    }
+}
