@@ -27,5 +27,5 @@ pub mod witness;
 
 pub use error::ProveError;
 pub use model::{ModelTensors, header};
-pub use prove::{ProvingModel, Stages, prove, prove_witness};
-pub use witness::{Witness, trace};
+pub use prove::{ProvingModel, Stages, check_relations, prove, prove_witness};
+pub use witness::{Constraint, Witness, broken, trace};

@@ -1,5 +1,8 @@
 //! The proving party: computes each value that the verifier reads.
 
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
 use ark_ff::Zero;
 use monai_inference::VerifyError;
 use monai_inference::leaf::{Leaf, Remainder};
@@ -27,11 +30,17 @@ pub(crate) struct Prover<'a> {
     pub(crate) claims: Vec<Claim>,
     /// Values of the last sum's factors at its point.
     ends: Vec<Fr>,
+    /// Time spent by kind of interaction.
+    pub(crate) spent: BTreeMap<&'static str, Duration>,
 }
 
 impl<'a> Prover<'a> {
     pub(crate) fn new(s: &'a Statement, w: &'a Witness, m: &'a ModelTensors, channel: Channel) -> Self {
-        Self { sources: Sources { s, w, m }, channel, claims: Vec::new(), ends: Vec::new() }
+        Self { sources: Sources { s, w, m }, channel, claims: Vec::new(), ends: Vec::new(), spent: BTreeMap::new() }
+    }
+
+    fn spend(&mut self, name: &'static str, since: Instant) {
+        *self.spent.entry(name).or_default() += since.elapsed();
     }
 
     fn run<S: Summand + Sync>(&mut self, summand: &S, factors: Vec<Vec<Fr>>, claim: Fr) -> SumClaim {
@@ -156,6 +165,7 @@ impl Party for Prover<'_> {
     }
 
     fn open(&mut self, query: Query) -> Result<Fr, ProveError> {
+        let start = Instant::now();
         let (low, start, weights) = (&query.low, query.start, &query.weights);
         let value = match query.tensor.owner() {
             Owner::Witness => evaluate(self.sources.w.slice(query.tensor), low, start, weights),
@@ -163,18 +173,22 @@ impl Party for Prover<'_> {
         };
         self.channel.send(Label::Opened, value);
         self.claims.push(Claim { query, value });
+        self.spend("values of committed tensors", start);
         Ok(value)
     }
 
     fn remainder(&mut self, r: Remainder, low: &[Fr], weights: &[Fr]) -> Result<Fr, ProveError> {
+        let start = Instant::now();
         let values = self.sources.w.remainders.get(&r).map_or(&[][..], Vec::as_slice);
         let value = evaluate(values, low, 0, weights);
         self.channel.send(Label::Remainder, value);
+        self.spend("values of remainders", start);
         Ok(value)
     }
 
     fn sum(&mut self, sum: &Sum, claim: Fr) -> Result<SumClaim, ProveError> {
         let c = self.sources;
+        let start = Instant::now();
         let end = match sum {
             Sum::Linear(x) => {
                 let (f, head) = factors::linear(c, x);
@@ -211,6 +225,7 @@ impl Party for Prover<'_> {
             Sum::Shift(x) => self.run(x, factors::shift(c, x), claim),
             Sum::Select(x) => self.run(x, factors::select(c, x)?, claim),
         };
+        self.spend(sum.name(), start);
         Ok(end)
     }
 
@@ -221,10 +236,13 @@ impl Party for Prover<'_> {
     }
 
     fn tree(&mut self, tree: Tree, f: &Fingerprint, variables: usize) -> Result<TreeClaim, ProveError> {
-        let layer = match tree {
-            Tree::Leaves => self.leaf_layer(f),
-            Tree::Tables => self.table_layer(f)?,
+        let start = Instant::now();
+        let (name, layer) = match tree {
+            Tree::Leaves => ("fraction tree of the leaves", self.leaf_layer(f)),
+            Tree::Tables => ("fraction tree of the tables", self.table_layer(f)?),
         };
-        Ok(tree::prove(layer, variables, &mut self.channel))
+        let claim = tree::prove(layer, variables, &mut self.channel);
+        self.spend(name, start);
+        Ok(claim)
     }
 }

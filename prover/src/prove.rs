@@ -32,7 +32,7 @@ pub struct ProvingModel<'a> {
     pub registered: RegisteredModel,
 }
 
-/// Time spent in each stage.
+/// Time spent in each stage. What follows "relations" is part of it.
 #[derive(Clone, Debug, Default)]
 pub struct Stages(pub Vec<(&'static str, Duration)>);
 
@@ -64,6 +64,24 @@ pub fn prove(
     Ok((proof, stages))
 }
 
+/// Runs all relations on a witness, without commitments: whether it satisfies them, except with negligible probability.
+///
+/// Only a self-check of provers and tests. Its challenges do not depend on the witness, so it convinces nobody else.
+///
+/// # Errors
+/// The first relation that does not hold, as [`ProveError::Statement`].
+pub fn check_relations(
+    model: &ProvingModel<'_>,
+    public: &Public,
+    preimage: &Preimage,
+    witness: &Witness,
+) -> Result<(), ProveError> {
+    let s = Statement::new(&model.registered.header, public, preimage, &witness.rows)?;
+    let mut transcript = Transcript::new();
+    absorb_statement(&mut transcript, &s, &model.registered, &[]);
+    prove_all(&mut Prover::new(&s, witness, &model.tensors, Channel::new(transcript)), &s)
+}
+
 /// [`prove`] from a witness. A wrong witness gives a proof that is refused, or an error.
 ///
 /// # Errors
@@ -86,7 +104,8 @@ pub fn prove_witness(
 
     let mut prover = Prover::new(&s, witness, &model.tensors, Channel::new(transcript));
     stages.time("relations", || prove_all(&mut prover, &s))?;
-    let Prover { mut channel, claims, .. } = prover;
+    let Prover { mut channel, claims, spent, .. } = prover;
+    stages.0.extend(spent);
     let (point, values) = stages
         .time("reduce", || reduce::prove(&s, &witness.values, model.tensors.values(), &claims, &mut channel))?;
     let xi = channel.challenge(Label::Batch);

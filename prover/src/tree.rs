@@ -2,16 +2,19 @@
 //!
 //! Layer 0 holds the leaves, each following layer the sums of adjacent pairs. Only real nodes are stored: beyond the last
 //! one, a node is `0 / 1`.
+//!
+//! A layer's summand is `eq (p0 q1 + p1 q0 + l q0 q1)` with a merging challenge `l`. With `a = p0 + l q0` it is
+//! `eq (a q1 + p1 q0)`; where both numerators are the same `p` (leaves), it is `eq ((p + l q0)(p + l q1) - p^2) / l`, and
+//! the sum of `eq p^2` is public.
 
 use ark_ff::{Field, One, Zero};
-use monai_inference::multilinear::{eq_range, less_than};
+use monai_inference::multilinear::{eq_index, eq_range, eq_table, less_than};
 use monai_inference::party::TreeClaim;
 use monai_inference::transcript::Label;
 use monai_protocol::Fr;
 use rayon::prelude::*;
 
 use crate::channel::Channel;
-use crate::sumcheck::bind;
 
 /// The real nodes of one layer. `numerators` is empty where all are 1.
 #[derive(Clone, Debug)]
@@ -43,7 +46,7 @@ impl Layer {
     }
 }
 
-/// Proves the sum of a layer's fractions over `2^variables` places.
+/// Proves the sum of a layer's fractions over `2^variables` places. Layers with implicit numerators have an even length.
 pub(crate) fn prove(leaves: Layer, variables: usize, channel: &mut Channel) -> TreeClaim {
     let mut layers = vec![leaves];
     for _ in 0..variables {
@@ -59,8 +62,13 @@ pub(crate) fn prove(leaves: Layer, variables: usize, channel: &mut Channel) -> T
     let mut point: Vec<Fr> = Vec::new();
     while let Some(layer) = layers.pop() {
         let merge = channel.challenge(Label::Tree);
-        let (inner, [p0, p1, q0, q1]) =
-            prove_layer(layer, &point, merge, numerator + merge * denominator, channel);
+        let claim = numerator + merge * denominator;
+        let (inner, [p0, p1, q0, q1]) = if layer.numerators.is_empty() {
+            unit_layer(&layer.denominators, &point, merge, claim, channel)
+        } else {
+            general_layer(&layer, &point, merge, claim, channel)
+        };
+        drop(layer);
         let x = channel.challenge(Label::Tree);
         numerator = p0 + x * (p1 - p0);
         denominator = q0 + x * (q1 - q0);
@@ -69,74 +77,185 @@ pub(crate) fn prove(leaves: Layer, variables: usize, channel: &mut Channel) -> T
     TreeClaim { root_numerator, root_denominator, point, numerator, denominator }
 }
 
-/// `sum_i eq(point, i) (p0 q1 + p1 q0 + merge q0 q1)` over the pairs of a layer.
-fn prove_layer(layer: Layer, point: &[Fr], merge: Fr, mut claim: Fr, channel: &mut Channel) -> (Vec<Fr>, [Fr; 4]) {
-    let unit = layer.numerators.is_empty();
-    let split = |v: &[Fr], absent: Fr| -> (Vec<Fr>, Vec<Fr>) {
-        v.chunks(2).map(|pair| (pair[0], pair.get(1).copied().unwrap_or(absent))).unzip()
-    };
-    let (mut q0, mut q1) = split(&layer.denominators, Fr::one());
-    let (mut p0, mut p1) = split(&layer.numerators, Fr::zero());
-    drop(layer);
-    let pairs = q0.len();
-    if unit && !point.is_empty() {
-        // Until the first variable is bound, real numerators are 1 and need no arrays; afterwards only the last pair
-        // can differ, and `present` below is exact for it.
-        p0 = vec![Fr::one(); pairs];
-        p1 = p0.clone();
+/// A prefix of a multilinear polynomial's values, with the value of all others.
+struct Prefix {
+    values: Vec<Fr>,
+    absent: Fr,
+}
+
+impl Prefix {
+    #[inline(always)]
+    fn pair(&self, i: usize) -> (Fr, Fr) {
+        let low = self.values[2 * i];
+        (low, self.values.get(2 * i + 1).copied().unwrap_or(self.absent) - low)
     }
-    let mut bound = Fr::one();
+
+    fn bind(&mut self, x: Fr) {
+        let n = self.values.len().div_ceil(2);
+        self.values = (0..n)
+            .into_par_iter()
+            .with_min_len(1 << 10)
+            .map(|i| {
+                let (low, step) = self.pair(i);
+                low + x * step
+            })
+            .collect();
+    }
+}
+
+/// `sum_i eq(point, i) f(i)` over `i < n`, for two sums at once, with the equality polynomial split in two tables.
+fn weighted(point: &[Fr], n: usize, f: impl Fn(usize) -> (Fr, Fr) + Sync) -> (Fr, Fr) {
+    let bits = (point.len() / 2).min(11);
+    let inner = eq_table(&point[..bits]);
+    let outer = eq_range(&point[bits..], 0, n.div_ceil(inner.len()));
+    outer
+        .par_iter()
+        .enumerate()
+        .map(|(hi, e)| {
+            let (mut a, mut b) = (Fr::zero(), Fr::zero());
+            let first = hi * inner.len();
+            for (i, e) in (first..n).zip(&inner) {
+                let (x, y) = f(i);
+                a += *e * x;
+                b += *e * y;
+            }
+            (a * e, b * e)
+        })
+        .reduce(|| (Fr::zero(), Fr::zero()), |a, b| (a.0 + b.0, a.1 + b.1))
+}
+
+/// The running claim of a layer whose equality factor is stripped.
+struct Rounds<'a> {
+    claim: Fr,
+    bound: Fr,
+    channel: &'a mut Channel,
+}
+
+impl Rounds<'_> {
+    /// Sends `t(0)` and the leading coefficient, and binds coordinate `r`.
+    fn step(&mut self, r: Fr, t0: Fr, leading: Fr) -> Fr {
+        self.channel.send(Label::Tree, t0);
+        self.channel.send(Label::Tree, leading);
+        let x = self.channel.challenge(Label::Tree);
+        let (l0, l1) = (self.bound * (Fr::one() - r), self.bound * r);
+        let t1 = (self.claim - l0 * t0) * l1.inverse().unwrap_or_else(Fr::zero);
+        self.bound = l0 + x * (l1 - l0);
+        self.claim = self.bound * (t0 + x * (t1 - t0 - leading + x * leading));
+        x
+    }
+}
+
+fn general_layer(layer: &Layer, point: &[Fr], merge: Fr, claim: Fr, channel: &mut Channel) -> (Vec<Fr>, [Fr; 4]) {
+    let (p, q) = (&layer.numerators, &layer.denominators);
+    let pairs = q.len().div_ceil(2);
+    let every = |f: &(dyn Fn(usize) -> Fr + Sync), absent: Fr| Prefix {
+        values: (0..pairs).into_par_iter().with_min_len(1 << 10).map(f).collect(),
+        absent,
+    };
+    let get = |v: &[Fr], i: usize, absent: Fr| v.get(i).copied().unwrap_or(absent);
+    let mut a = every(&|i| p[2 * i] + merge * q[2 * i], merge);
+    let mut p1 = every(&|i| get(p, 2 * i + 1, Fr::zero()), Fr::zero());
+    let mut q0 = every(&|i| q[2 * i], Fr::one());
+    let mut q1 = every(&|i| get(q, 2 * i + 1, Fr::one()), Fr::one());
+    let mut rounds = Rounds { claim, bound: Fr::one(), channel };
     let mut inner = Vec::with_capacity(point.len());
     for (j, r) in point.iter().enumerate() {
         let rest = &point[j + 1..];
-        let half = q0.len().div_ceil(2);
-        let eq = eq_range(rest, 0, half);
-        let get = |v: &[Fr], i: usize, absent: Fr| v.get(i).copied().unwrap_or(absent);
-        let (mut t0, leading) = (0..half)
-            .into_par_iter()
-            .with_min_len(1 << 9)
-            .map(|i| {
-                let (a, b) = (2 * i, 2 * i + 1);
-                let (p0a, p1a, q0a, q1a) = (p0[a], p1[a], q0[a], q1[a]);
-                let dp0 = get(&p0, b, Fr::zero()) - p0a;
-                let dp1 = get(&p1, b, Fr::zero()) - p1a;
-                let dq0 = get(&q0, b, Fr::one()) - q0a;
-                let dq1 = get(&q1, b, Fr::one()) - q1a;
-                let low = p0a * q1a + (p1a + merge * q1a) * q0a;
-                let top = dp0 * dq1 + (dp1 + merge * dq1) * dq0;
-                (eq[i] * low, eq[i] * top)
-            })
-            .reduce(|| (Fr::zero(), Fr::zero()), |a, b| (a.0 + b.0, a.1 + b.1));
+        let half = q0.values.len().div_ceil(2);
+        let (t0, leading) = weighted(rest, half, |i| {
+            let ((a, da), (p1, dp1)) = (a.pair(i), p1.pair(i));
+            let ((q0, dq0), (q1, dq1)) = (q0.pair(i), q1.pair(i));
+            (a * q1 + p1 * q0, da * dq1 + dp1 * dq0)
+        });
         // Pairs of absent nodes give `merge` each, and nothing to the leading coefficient.
-        t0 += merge * (Fr::one() - less_than(rest, half));
-        channel.send(Label::Tree, t0);
-        channel.send(Label::Tree, leading);
-        let x = channel.challenge(Label::Tree);
-        let (l0, l1) = (bound * (Fr::one() - r), bound * r);
-        let t1 = (claim - l0 * t0) * l1.inverse().unwrap_or_else(Fr::zero);
-        bound = l0 + x * (l1 - l0);
-        claim = bound * (t0 + x * (t1 - t0 - leading + x * leading));
-        let odd = q0.len() % 2 == 1;
-        if odd {
-            // The absent neighbour of the last node.
-            q0.push(Fr::one());
-            q1.push(Fr::one());
-        }
-        rayon::join(
-            || rayon::join(|| bind(&mut q0, x), || bind(&mut q1, x)),
-            || rayon::join(|| bind(&mut p0, x), || bind(&mut p1, x)),
-        );
+        let x = rounds.step(*r, t0 + merge * (Fr::one() - less_than(rest, half)), leading);
+        rayon::join(|| (a.bind(x), p1.bind(x)), || (q0.bind(x), q1.bind(x)));
         inner.push(x);
     }
-    let ends = if unit {
-        let present = less_than(&inner, pairs);
-        [present, present, q0[0], q1[0]]
-    } else {
-        [p0[0], p1[0], q0[0], q1[0]]
-    };
-    let sent = if unit { &ends[2..] } else { &ends[..] };
-    for x in sent {
-        channel.send(Label::TreeEnd, *x);
+    let (q0, q1) = (q0.values[0], q1.values[0]);
+    let ends = [a.values[0] - merge * q0, p1.values[0], q0, q1];
+    for x in &ends {
+        rounds.channel.send(Label::TreeEnd, *x);
     }
     (inner, ends)
+}
+
+fn unit_layer(q: &[Fr], point: &[Fr], merge: Fr, claim: Fr, channel: &mut Channel) -> (Vec<Fr>, [Fr; 4]) {
+    let pairs = q.len() / 2;
+    let side = |which: usize| Prefix {
+        values: (0..pairs)
+            .into_par_iter()
+            .with_min_len(1 << 10)
+            .map(|i| Fr::one() + merge * q[2 * i + which])
+            .collect(),
+        absent: merge,
+    };
+    let (mut a, mut b) = (side(0), side(1));
+    let inverse = merge.inverse().unwrap_or_else(Fr::zero);
+    // The numerators: 1 for all real pairs but the last, whose value changes as absent ones are bound into it.
+    let mut last = Fr::one();
+    let mut rounds = Rounds { claim, bound: Fr::one(), channel };
+    let mut inner = Vec::with_capacity(point.len());
+    for (j, r) in point.iter().enumerate() {
+        let rest = &point[j + 1..];
+        let count = a.values.len();
+        let half = count.div_ceil(2);
+        let (products, leading) = weighted(rest, half, |i| {
+            let ((a, da), (b, db)) = (a.pair(i), b.pair(i));
+            (a * b, da * db)
+        });
+        let present = less_than(rest, half);
+        let end = eq_index(rest, half - 1);
+        let odd = count % 2 == 1;
+        let (at_zero, step) = if odd { (last, -last) } else { (Fr::one(), last - Fr::one()) };
+        let squares = present + end * (at_zero.square() - Fr::one());
+        let t0 = (products - squares) * inverse + merge * (Fr::one() - present);
+        let x = rounds.step(*r, t0, (leading - end * step.square()) * inverse);
+        last = at_zero + x * step;
+        rayon::join(|| a.bind(x), || b.bind(x));
+        inner.push(x);
+    }
+    let present = less_than(&inner, pairs);
+    let (q0, q1) = ((a.values[0] - present) * inverse, (b.values[0] - present) * inverse);
+    rounds.channel.send(Label::TreeEnd, q0);
+    rounds.channel.send(Label::TreeEnd, q1);
+    (inner, [present, present, q0, q1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use monai_inference::multilinear::log2_ceil;
+    use monai_inference::transcript::Transcript;
+
+    fn numbers(n: usize, seed: u64) -> Vec<Fr> {
+        std::iter::successors(Some(Fr::from(seed)), |x| Some(x.square() + Fr::from(7u64))).take(n).collect()
+    }
+
+    /// The reference: sums and extensions by their definition.
+    fn check(n: usize, unit: bool) {
+        let q = numbers(n, 3);
+        let p = if unit { vec![Fr::one(); n] } else { numbers(n, 5) };
+        let variables = log2_ceil(n);
+        let layer = Layer { numerators: if unit { Vec::new() } else { p.clone() }, denominators: q.clone() };
+        let claim = prove(layer, variables, &mut Channel::new(Transcript::new()));
+        let sum: Fr = p.iter().zip(&q).map(|(p, q)| *p * q.inverse().unwrap()).sum();
+        assert_eq!(claim.root_numerator, sum * claim.root_denominator);
+        let eq = eq_table(&claim.point);
+        let numerator: Fr = eq.iter().zip(&p).map(|(e, p)| *e * p).sum();
+        let absent: Fr = eq[n..].iter().sum();
+        let denominator = eq.iter().zip(&q).map(|(e, q)| *e * q).sum::<Fr>() + absent;
+        assert_eq!((claim.numerator, claim.denominator), (numerator, denominator), "{n} {unit}");
+    }
+
+    #[test]
+    fn the_tree_ends_in_the_extensions_of_its_leaves() {
+        for n in [2, 4, 6, 10, 64, 66, 94, 1000, 1024, 5002] {
+            check(n, true);
+            check(n, false);
+        }
+        for n in [3, 5, 7, 33, 1001] {
+            check(n, false);
+        }
+    }
 }

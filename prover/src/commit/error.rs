@@ -63,9 +63,6 @@ pub enum CommitError {
         /// Digest expected, in hex.
         expected: String,
     },
-    /// A model does not have the shape that its layout needs.
-    #[error("model: {0}")]
-    Model(String),
     /// The caller asked to stop.
     #[error("cancelled")]
     Cancelled,

@@ -27,11 +27,10 @@ pub struct ChunkListId {
     pub layout: [u8; 32],
 }
 
-/// Commits to `count` chunks, taking up the work that `cache` records.
+/// Commits to all chunks, taking up the work that `cache` records.
 ///
-/// `chunk` makes chunk `i` when it is needed and hands it to the callback that it is given, so that not all
-/// need be in memory. `progress` is told chunks done and in all, after each, and may stop the work, which a
-/// later call continues.
+/// `progress` is told chunks done and in all, before each, and may stop the work, which a later call
+/// continues.
 ///
 /// The cache is trusted: whoever can write it decides what is committed. Registration recomputes without one.
 ///
@@ -40,11 +39,11 @@ pub struct ChunkListId {
 pub fn commit_resumable(
     srs: &Srs,
     id: &ChunkListId,
-    count: usize,
-    chunk: &mut dyn FnMut(usize, &mut dyn FnMut(ChunkRef<'_>)),
+    chunks: &[ChunkRef<'_>],
     cache: &Path,
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Vec<Commitment>, CommitError> {
+    let count = chunks.len();
     let io = |source| CommitError::Io { path: cache.to_owned(), source };
     if let Some(folder) = cache.parent() {
         std::fs::create_dir_all(folder).map_err(io)?;
@@ -67,14 +66,11 @@ pub fn commit_resumable(
     let end = (header.len() + done.len() * RECORD) as u64;
     file.set_len(end).map_err(io)?;
     file.seek(SeekFrom::Start(end)).map_err(io)?;
-    while done.len() < count {
-        if progress(done.len(), count).is_break() {
+    for (index, chunk) in chunks.iter().enumerate().skip(done.len()) {
+        if progress(index, count).is_break() {
             return Err(CommitError::Cancelled);
         }
-        let index = done.len();
-        let mut made = None;
-        chunk(index, &mut |values| made = Some(srs.commit(values)));
-        let commitment = made.ok_or_else(|| CommitError::Model(format!("chunk {index} was not given")))??;
+        let commitment = srs.commit(*chunk)?;
         let bytes = commitment.to_bytes();
         let mut record = bytes.to_vec();
         record.extend_from_slice(&checksum(&header, index, &bytes));
@@ -130,23 +126,19 @@ mod tests {
         path: &Path,
         most: usize,
     ) -> (Result<Vec<Commitment>, CommitError>, Vec<usize>) {
+        let values: Vec<i32> = (0..80).map(|i| i * 7 - 50).collect();
+        let chunks: Vec<ChunkRef<'_>> = values.chunks(16).map(ChunkRef::I32).collect();
         let mut made = Vec::new();
-        let mut calls = 0;
-        let result = commit_resumable(
-            srs,
-            id,
-            5,
-            &mut |i, give| {
-                made.push(i);
-                let values: Vec<i32> = (0..16).map(|j| (i * 100 + j) as i32 - 50).collect();
-                give(ChunkRef::I32(&values));
-            },
-            path,
-            &mut |_, _| {
-                calls += 1;
-                if calls > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            },
-        );
+        let result = commit_resumable(srs, id, &chunks, path, &mut |done, all| {
+            if done == all {
+                return ControlFlow::Continue(());
+            }
+            if made.len() == most {
+                return ControlFlow::Break(());
+            }
+            made.push(done);
+            ControlFlow::Continue(())
+        });
         (result, made)
     }
 

@@ -42,6 +42,16 @@ fn distance(hi: i32, visible: bool) -> Option<usize> {
     Some(key + (usize::from(visible) << 17))
 }
 
+impl Witness {
+    /// Counts all lookups again, for tests that change values.
+    ///
+    /// # Errors
+    /// Where a value is in no table.
+    pub fn recount(&mut self, model: &Model, shape: &Shape) -> Result<(), ProveError> {
+        multiplicities(model, shape, self)
+    }
+}
+
 /// Fills the multiplicities of all tables. A lookup that no table has is an error of the witness.
 pub(super) fn multiplicities(model: &Model, shape: &Shape, w: &mut Witness) -> Result<(), ProveError> {
     debug_assert!(model.tables.exp.len() == 1 << 16);

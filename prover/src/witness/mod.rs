@@ -7,11 +7,14 @@
 //! | `trace.rs` | the layers, by the scalar twins of the integer model |
 //! | `logits.rs` | last norm, logits and selection |
 //! | `count.rs` | multiplicities of all lookups |
+//! | `check.rs` | the clear-text twin of all relations |
 
+mod check;
 mod count;
 mod logits;
 mod store;
 mod trace;
 
+pub use check::{Constraint, broken};
 pub use store::{Raw, Witness};
 pub use trace::trace;

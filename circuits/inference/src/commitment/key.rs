@@ -89,7 +89,6 @@ impl VerifierKey {
     }
 
     /// `[tau]_2`.
-    #[must_use]
     pub const fn tau_g2(&self) -> G2Affine {
         self.tau_g2
     }

@@ -135,10 +135,10 @@ pub fn verify_opening<T: OpeningTranscript>(
     let left = msm(&bases, &scalars)?;
     let right = msm(
         &[proof.at_zeta.point(), proof.at_inverse.point(), proof.at_alpha.point()],
-        &[Fr::one(), rho, rho2],
+        &[-Fr::one(), -rho, -rho2],
     )?;
     let product = Bn254::multi_pairing(
-        [left.into_affine(), (-right).into_affine()],
+        [left.into_affine(), right.into_affine()],
         [G2Affine::generator(), key.tau_g2()],
     );
     if product == PairingOutput::zero() { Ok(()) } else { Err(OpeningError::Rejected) }

@@ -54,6 +54,7 @@ pub const DEFAULT_VARIABLES: usize = 21;
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::indexing_slicing,
+    clippy::unwrap_used,
     reason = "tests may panic"
 )]
 mod tests;

@@ -42,7 +42,6 @@ impl Commitment {
     }
 
     /// The point.
-    #[must_use]
     pub const fn point(&self) -> G1Affine {
         self.0
     }

@@ -1,0 +1,102 @@
+//! Proves a greedy or sampled answer of an imported model and prints what each stage costs.
+//!
+//! ```text
+//! cargo run -p monai-prover --example prove_answer -- MODEL.monai SETUP_CACHE PROMPT_IDS OUTPUT_IDS [CHUNK_BITS]
+//! ```
+//!
+//! The prompt is the first ids of the vocabulary. The setup is an INSECURE development one, cached in SETUP_CACHE.
+
+use std::path::Path;
+use std::time::Instant;
+
+use monai_inference::{Preimage, Public, verify};
+use monai_model::reference::Reference;
+use monai_model::select::select;
+use monai_protocol::types::Domain;
+use monai_protocol::{
+    Address, Amount, Assurance, Blinding, ChainId, Finish, Request, SelectionParams, output_commitment,
+};
+use monai_prover::commit::Srs;
+use monai_prover::{ModelTensors, ProvingModel, header, prove};
+
+fn peak_gib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kib = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).and_then(|l| {
+        l.trim().trim_end_matches("kB").trim().parse::<f64>().ok()
+    });
+    kib.unwrap_or(f64::NAN) / f64::from(1 << 20)
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<String> = std::env::args().collect();
+    let [_, path, cache, n_in, n_out, rest @ ..] = args.as_slice() else {
+        return Err("usage: prove_answer MODEL.monai SETUP_CACHE PROMPT_IDS OUTPUT_IDS [CHUNK_BITS]".into());
+    };
+    let bits: usize = rest.first().map_or(Ok(21), |b| b.parse())?;
+    let (n_in, n_out): (u32, usize) = (n_in.parse()?, n_out.parse()?);
+    let clock = Instant::now();
+    let say = |what: &str| println!("{:8.1} s  peak {:5.2} GiB  {what}", clock.elapsed().as_secs_f64(), peak_gib());
+
+    let model = monai_model::file::load(Path::new(path), None)?;
+    let header = header(&model, bits)?;
+    let mut params = SelectionParams::greedy(n_out as u32);
+    params.tau = ((model.arch.tau_one + (1 << 31)) >> 32) as u32;
+    (params.top_k, params.top_p, params.seed) = (0, 60_000, 7);
+    let request = Request {
+        domain: Domain { chain_id: ChainId(31337), rollup: Address([0; 20]) },
+        model: model.id,
+        params,
+        prompt: (0..n_in).map(|i| 100 + 37 * i).collect(),
+        user: Address([1; 20]),
+        nonce: 0,
+        blinding: Blinding(1),
+        expiry: 0,
+        max_price: Amount(0),
+        assurance: Assurance::Proved,
+    };
+    let mut reference = Reference::new(&model);
+    let mut residual = Vec::new();
+    for id in &request.prompt {
+        residual = reference.advance(*id);
+    }
+    let mut output = Vec::new();
+    let finish = loop {
+        let position = (request.prompt.len() + output.len()) as u64;
+        let word = request.params.word(position);
+        let id = select(&reference.logits(&residual), &request.params, &model.tables.weight, word)
+            .ok_or("empty vocabulary")?;
+        output.push(id);
+        if model.text.eos_ids.contains(&id) {
+            break Finish::Stop;
+        }
+        if output.len() == n_out {
+            break Finish::Length;
+        }
+        residual = reference.advance(id);
+    };
+    say(&format!("answered with {} ids", output.len()));
+
+    let srs = Srs::insecure_dev_cached(bits, b"prove_answer example", Path::new(cache))?;
+    say("setup");
+    let tensors = ModelTensors::new(&model, &header)?;
+    let registered = tensors.commit(&header, &srs)?;
+    say(&format!("model committed in {} chunks", registered.chunks.len()));
+    let model = ProvingModel { model: &model, tensors, registered };
+    let public = Public {
+        request: request.commitment(),
+        output: output_commitment(request.blinding, finish, &output),
+        n_in,
+        n_out: output.len() as u32,
+        finish,
+    };
+    let start = Instant::now();
+    let (proof, stages) = prove(&model, &srs, &public, &Preimage { request, output })?;
+    say(&format!("proved in {:.1} s", start.elapsed().as_secs_f64()));
+    for (name, time) in &stages.0 {
+        println!("{:10.2} s  {name}", time.as_secs_f64());
+    }
+    let start = Instant::now();
+    verify(&model.registered, srs.key(), &public, &proof)?;
+    println!("verified in {:.0} ms, {} bytes", start.elapsed().as_secs_f64() * 1e3, proof.to_bytes().len());
+    Ok(())
+}

@@ -1,0 +1,343 @@
+//! For each constraint, a witness that breaks it: the clear-text twin names it, and the relations refuse it.
+
+mod common;
+
+use common::*;
+use monai_inference::leaf::{Leaf, Remainder};
+use monai_inference::shape::Shape;
+use monai_inference::statement::Statement;
+use monai_inference::tensor::{Table, Tensor};
+use monai_inference::{Preimage, Public, VerifyError};
+use monai_model::testing::TinyOptions;
+use monai_protocol::Fr;
+use monai_prover::{Constraint, ProveError, ProvingModel, Witness, broken, check_relations, trace};
+
+struct Case {
+    name: &'static str,
+    change: fn(&mut Witness, &Shape),
+    recount: bool,
+    breaks: &'static [Constraint],
+    check: &'static str,
+}
+
+fn bump(w: &mut Witness, t: Tensor, i: usize, by: i32) {
+    w.slice_mut(t)[i] += by;
+}
+
+/// The first entry of a tensor that satisfies a condition.
+fn find(w: &Witness, t: Tensor, f: impl Fn(i32) -> bool) -> usize {
+    w.slice(t).iter().position(|v| f(*v)).unwrap()
+}
+
+const LEAVES: &str = "the sum over the leaves is the sum over the tables";
+
+fn cases() -> Vec<Case> {
+    use Constraint as C;
+    let case = |name, change, recount, breaks, check| Case { name, change, recount, breaks, check };
+    vec![
+        case(
+            "a limb out of range, its value kept",
+            |w, _| {
+                bump(w, Tensor::X0Lo, 3, 1 << 16);
+                bump(w, Tensor::X0Hi, 3, -1);
+            },
+            false,
+            &[C::Lookup(Leaf::Range(Tensor::X0Lo)), C::Multiplicity(Table::Range)],
+            LEAVES,
+        ),
+        case(
+            "a multiplicity",
+            |w, _| bump(w, Tensor::Multiplicity(Table::Silu), 5, 1),
+            false,
+            &[C::Multiplicity(Table::Silu)],
+            LEAVES,
+        ),
+        case(
+            "SILU of another gate",
+            |w, _| bump(w, Tensor::Silu, 70, 1),
+            false,
+            &[C::Lookup(Leaf::Silu), C::Remainder(Remainder::Gated)],
+            LEAVES,
+        ),
+        case(
+            "a hidden key made visible",
+            |w, _| {
+                // Query 0 sees key 1, at the weight of its distance.
+                bump(w, Tensor::Far, 1, -1);
+                let d = w.slice(Tensor::DistanceLo)[1];
+                w.slice_mut(Tensor::Weight)[1] = d.clamp(1, 2);
+            },
+            false,
+            &[C::Lookup(Leaf::Distance), C::Lookup(Leaf::Exp), C::SoftmaxInverse],
+            LEAVES,
+        ),
+        case(
+            "another output of the norm",
+            |w, _| bump(w, Tensor::NormY, 100, 1),
+            true,
+            &[C::Remainder(Remainder::Norm)],
+            "the linear layers' sum",
+        ),
+        case(
+            "a smaller inverse of the norm",
+            |w, _| bump(w, Tensor::NormRows, 1, 1),
+            true,
+            &[C::NormInverse],
+            "the norm's product",
+        ),
+        case(
+            "the norm's lower slack",
+            |w, s| bump(w, Tensor::NormRows, 3 * s.sites() * s.positions() + 2, 1),
+            true,
+            &[C::NormInverse],
+            "the norm's inverse is pinned from both sides",
+        ),
+        case(
+            "the norm's upper slack",
+            |w, s| bump(w, Tensor::NormRows, 7 * s.sites() * s.positions() + 2, 1),
+            true,
+            &[C::NormInverse],
+            "the norm's inverse is pinned from both sides",
+        ),
+        case(
+            "the norm's sum of squares, which is not committed",
+            |w, _| w.raw.squares[0] += Fr::from(1u64),
+            true,
+            &[],
+            "the norm's inverse is pinned from both sides",
+        ),
+        case(
+            "the residual, which is not committed",
+            |w, _| w.raw.residual[0] += 1,
+            true,
+            &[],
+            "the norm's product",
+        ),
+        case(
+            "x0",
+            |w, _| bump(w, Tensor::X0Lo, 5, 1),
+            true,
+            &[C::Remainder(Remainder::X0), C::NormInverse],
+            "the norm's input is the residual",
+        ),
+        case(
+            "an output of attention's sub-layer",
+            |w, _| bump(w, Tensor::SubLo, 7, 1),
+            true,
+            &[C::Remainder(Remainder::Output), C::NormInverse],
+            "the linear layers' sum",
+        ),
+        case(
+            "a rotated query",
+            |w, _| bump(w, Tensor::QueryKey, 9, 1),
+            true,
+            &[C::Remainder(Remainder::QueryKey)],
+            "the scores",
+        ),
+        case(
+            "the upper remainder of a rotated query",
+            |w, _| bump(w, Tensor::QueryKeyHi, 9, 1),
+            true,
+            &[C::Remainder(Remainder::QueryKey)],
+            "the rotation",
+        ),
+        case(
+            "a value",
+            |w, _| bump(w, Tensor::Value, 9, 1),
+            true,
+            &[C::Remainder(Remainder::Value)],
+            "the weighted values",
+        ),
+        case(
+            "an attention output",
+            |w, _| bump(w, Tensor::AttnOut, 9, 1),
+            true,
+            &[C::Remainder(Remainder::AttnOut)],
+            "the softmax output",
+        ),
+        case(
+            "the remainder of the softmax inverse",
+            |w, s| bump(w, Tensor::SoftRows, 4 * s.all_heads() * s.positions(), 1),
+            true,
+            &[C::SoftmaxInverse],
+            "the softmax inverse is pinned",
+        ),
+        case(
+            "the slack of the softmax inverse",
+            |w, s| bump(w, Tensor::SoftRows, 6 * s.all_heads() * s.positions(), 1),
+            true,
+            &[C::SoftmaxInverse],
+            "the softmax inverse is pinned",
+        ),
+        case(
+            "a larger maximum",
+            |w, _| bump(w, Tensor::SoftRows, 0, 1),
+            true,
+            &[C::Remainder(Remainder::Score)],
+            "the scores",
+        ),
+        case(
+            "two pointers at the maximum",
+            |w, _| {
+                let i = find(w, Tensor::MaxPointer, |v| v == 1);
+                bump(w, Tensor::MaxPointer, i, 1);
+            },
+            true,
+            &[C::MaxPointer, C::MaxAttained],
+            "each maximum's pointer sums to one",
+        ),
+        case(
+            "a pointer that misses the maximum",
+            |w, _| {
+                let i = find(w, Tensor::MaxPointer, |v| v == 1);
+                bump(w, Tensor::MaxPointer, i, -1);
+                bump(w, Tensor::MaxPointer, i ^ 1, 1);
+            },
+            true,
+            &[C::MaxAttained],
+            "each maximum is attained",
+        ),
+        case(
+            "the upper remainder of a gated row",
+            |w, _| bump(w, Tensor::GatedHi, 11, 1),
+            true,
+            &[C::Remainder(Remainder::Gated)],
+            "gate times up",
+        ),
+        case(
+            "an exponent's pointer twice",
+            |w, _| {
+                let i = find(w, Tensor::GatedPointer, |v| v == 1);
+                bump(w, Tensor::GatedPointer, i, 1);
+            },
+            true,
+            &[C::ExponentPointer, C::ExponentLeast],
+            "each exponent's pointer sums to one",
+        ),
+        case(
+            "the slack of an exponent",
+            |w, _| {
+                let i = find(w, Tensor::FfnNonzero, |v| v == 1);
+                bump(w, Tensor::FfnSlack, i, 1);
+            },
+            true,
+            &[C::ExponentLeast],
+            "the exponent is the least at which the row fits",
+        ),
+        case(
+            "a sign that is no bit",
+            |w, _| {
+                let i = find(w, Tensor::FfnNonzero, |v| v == 0);
+                bump(w, Tensor::FfnSign, i, 2);
+            },
+            true,
+            &[C::ExponentSign],
+            "the exponent is the least at which the row fits",
+        ),
+        case(
+            "the powers of an exponent",
+            |w, _| bump(w, Tensor::FfnUp, 3, 1),
+            false,
+            &[C::Lookup(Leaf::Power), C::Remainder(Remainder::Down)],
+            LEAVES,
+        ),
+        case(
+            "the upper remainder of a feed-forward output",
+            |w, _| bump(w, Tensor::DownHi, 3, 1),
+            true,
+            &[C::Remainder(Remainder::Down)],
+            "the exponent is undone",
+        ),
+        case(
+            "a last norm's output",
+            |w, _| bump(w, Tensor::FinalZ, 3, 1),
+            true,
+            &[C::Remainder(Remainder::Final)],
+            "the last norm's gain",
+        ),
+        case(
+            "the upper remainder of a logit",
+            |w, _| bump(w, Tensor::LogitRemHi, 3, 1),
+            true,
+            &[C::Remainder(Remainder::Logit)],
+            "the linear layers' sum",
+        ),
+        case(
+            "an id that is not kept",
+            |w, _| {
+                let i = find(w, Tensor::Keep, |v| v == 1);
+                bump(w, Tensor::Keep, i, -1);
+            },
+            true,
+            &[C::Lookup(Leaf::Compare), C::Selection],
+            "the selection's sums",
+        ),
+        case(
+            "a shown weight",
+            |w, _| w.rows[0].all_weight += 1,
+            true,
+            &[C::Selection],
+            "the selection's sums",
+        ),
+        case(
+            "a shown largest logit that another id has",
+            |w, _| w.rows[0].argmax = (w.rows[0].argmax + 1) % 300,
+            true,
+            &[C::Selection],
+            "the selection's sums",
+        ),
+    ]
+}
+
+fn honest() -> (ProvingModel<'static>, Public, Preimage, Shape, Witness) {
+    // A wide feed-forward step, so that some rows have an exponent.
+    let o = TinyOptions { layers: 1, hidden: 64, heads: 2, kv_heads: 1, ffn: 64, ..TinyOptions::default() };
+    let mut model = monai_model::testing::tiny(&o).unwrap();
+    for m in &mut model.layers[0].up.multiplier {
+        *m *= 64;
+    }
+    monai_model::bounds::analyse(&model).unwrap();
+    let m = proving(Box::leak(Box::new(model)));
+    let mut params = greedy(m.model, 2);
+    (params.top_k, params.top_p, params.seed) = (0, 60_000, 9);
+    let request = request(m.model, &[1, 20, 30, 40, 50], params);
+    let (output, finish) = answer(m.model, &request);
+    let (public, preimage) = statement(&request, &output, finish);
+    let shape = Shape::new(&m.registered.header, 5, output.len()).unwrap();
+    let w = trace(m.model, &shape, &request, &output).unwrap();
+    (m, public, preimage, shape, w)
+}
+
+#[test]
+fn each_constraint_refuses_a_witness_that_breaks_it() {
+    let (m, public, preimage, shape, w) = honest();
+    let s = Statement::new(&m.registered.header, &public, &preimage, &w.rows).unwrap();
+    assert!(broken(m.model, &s, &w).is_empty());
+    check_relations(&m, &public, &preimage, &w).unwrap();
+    assert!(w.slice(Tensor::FfnNonzero).contains(&1) && w.slice(Tensor::FfnNonzero).contains(&0));
+    let mut failed = Vec::new();
+    for case in cases() {
+        let mut w = w.clone();
+        (case.change)(&mut w, &shape);
+        if case.recount {
+            w.recount(m.model, &shape).unwrap();
+        }
+        let s = match Statement::new(&m.registered.header, &public, &preimage, &w.rows) {
+            Ok(s) => s,
+            Err(e) => {
+                failed.push(format!("{}: refused before any relation: {e}", case.name));
+                continue;
+            }
+        };
+        let got = broken(m.model, &s, &w);
+        let missing: Vec<_> = case.breaks.iter().filter(|c| !got.contains(c)).collect();
+        if !missing.is_empty() || got.len() > case.breaks.len() + 6 {
+            failed.push(format!("{}: twin says {got:?}, expected {:?}", case.name, case.breaks));
+        }
+        match check_relations(&m, &public, &preimage, &w) {
+            Err(ProveError::Statement(VerifyError::Check(name))) if name == case.check => {}
+            other => failed.push(format!("{}: {other:?}, expected {:?}", case.name, case.check)),
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}

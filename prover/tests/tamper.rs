@@ -1,0 +1,206 @@
+//! Every field of a proof and of its public inputs, tampered with, is refused; so are arbitrary bytes, without a panic.
+
+mod common;
+
+use ark_ff::One;
+use common::*;
+use monai_inference::commitment::Commitment;
+use monai_inference::transcript::{Label, Step, Transcript};
+use monai_inference::verify::verify_with;
+use monai_inference::{Preimage, Proof, Public, verify};
+use monai_protocol::{Blinding, Finish, Fr};
+use monai_prover::{ProvingModel, prove};
+use std::sync::OnceLock;
+
+type Honest = (&'static ProvingModel<'static>, Public, Proof);
+
+fn honest() -> &'static Honest {
+    static HONEST: OnceLock<Honest> = OnceLock::new();
+    HONEST.get_or_init(|| {
+        let m = shared();
+        let mut params = greedy(m.model, 3);
+        (params.top_k, params.top_p, params.seed) = (50, 60_000, 4);
+        let request = request(m.model, &[1, 20, 30, 40], params);
+        let (output, finish) = answer(m.model, &request);
+        let (public, preimage) = statement(&request, &output, finish);
+        let (proof, _) = prove(m, srs(), &public, &preimage).unwrap();
+        verify(&m.registered, srs().key(), &public, &proof).unwrap();
+        (m, public, proof)
+    })
+}
+
+fn refused(name: &str, change: impl FnOnce(&mut Proof, &mut Public)) {
+    let (m, public, proof) = honest();
+    let (mut public, mut proof) = (*public, proof.clone());
+    change(&mut proof, &mut public);
+    assert!(verify(&m.registered, srs().key(), &public, &proof).is_err(), "{name}");
+}
+
+/// The request and the answer changed together with R and O, so that the preimages still fit: only relations can refuse.
+fn refused_with_new_commitments(name: &str, change: impl FnOnce(&mut Preimage)) {
+    let (m, public, proof) = honest();
+    let mut proof = proof.clone();
+    change(&mut proof.preimage);
+    let (public, _) = statement(&proof.preimage.request, &proof.preimage.output, public.finish);
+    assert!(verify(&m.registered, srs().key(), &public, &proof).is_err(), "{name}");
+}
+
+#[test]
+fn public_inputs_and_preimages() {
+    refused("R", |_, p| p.request.0 += Fr::one());
+    refused("O", |_, p| p.output.0 += Fr::one());
+    refused("n_in", |_, p| p.n_in += 1);
+    refused("n_out", |_, p| p.n_out -= 1);
+    refused("finish", |_, p| p.finish = if p.finish == Finish::Length { Finish::Stop } else { Finish::Length });
+    refused("prompt", |q, _| q.preimage.request.prompt[1] += 1);
+    refused("answer", |q, _| q.preimage.output[1] ^= 1);
+    refused("blinding", |q, _| q.preimage.request.blinding = Blinding(1));
+    refused("nonce", |q, _| q.preimage.request.nonce += 1);
+    refused_with_new_commitments("another prompt", |q| q.request.prompt[1] += 1);
+    refused_with_new_commitments("another answer", |q| q.output[0] ^= 1);
+    refused_with_new_commitments("another seed", |q| q.request.params.seed += 1);
+    refused_with_new_commitments("another temperature", |q| q.request.params.tau -= 1);
+    refused_with_new_commitments("another request", |q| q.request.nonce += 1);
+    refused_with_new_commitments("another model", |q| q.request.model.0[0] ^= 1);
+}
+
+#[test]
+fn rows_commitments_and_opening() {
+    let rows = honest().2.rows.len();
+    for t in 0..rows {
+        refused("max", |q, _| q.rows[t].max += 1);
+        refused("argmax", |q, _| q.rows[t].argmax ^= 1);
+        refused("delta", |q, _| q.rows[t].delta ^= 1);
+        refused("kept", |q, _| q.rows[t].kept += 1);
+        refused("below", |q, _| q.rows[t].below ^= 1);
+        refused("all", |q, _| q.rows[t].all_weight += 1);
+        refused("kept weight", |q, _| q.rows[t].kept_weight += 1);
+        refused("below weight", |q, _| q.rows[t].below_weight ^= 1);
+        refused("prefix", |q, _| q.rows[t].prefix_weight ^= 1);
+        refused("chosen", |q, _| q.rows[t].chosen_weight += 1);
+    }
+    refused("a row less", |q, _| q.rows.truncate(q.rows.len() - 1));
+    for i in 0..honest().2.commitments.len() {
+        refused("a commitment", |q, _| q.commitments[i] = q.opening.h);
+    }
+    refused("a commitment less", |q, _| q.commitments.truncate(q.commitments.len() - 1));
+    refused("a commitment more", |q, _| q.commitments.push(Commitment::IDENTITY));
+    refused("h", |q, _| q.opening.h = q.opening.g);
+    refused("g", |q, _| q.opening.g = q.opening.h);
+    refused("q", |q, _| q.opening.q = q.opening.h);
+    refused("s", |q, _| q.opening.s = q.opening.h);
+    refused("d", |q, _| q.opening.d = q.opening.h);
+    refused("at zeta", |q, _| q.opening.at_zeta = q.opening.h);
+    refused("at inverse", |q, _| q.opening.at_inverse = q.opening.h);
+    refused("at alpha", |q, _| q.opening.at_alpha = q.opening.h);
+    refused("h(alpha)", |q, _| q.opening.h_alpha += Fr::one());
+    refused("g(zeta)", |q, _| q.opening.g_zeta += Fr::one());
+    refused("g(1/zeta)", |q, _| q.opening.g_inverse += Fr::one());
+    refused("h(zeta)", |q, _| q.opening.h_zeta += Fr::one());
+    refused("h(1/zeta)", |q, _| q.opening.h_inverse += Fr::one());
+    refused("s(1/zeta)", |q, _| q.opening.s_inverse += Fr::one());
+}
+
+#[test]
+fn messages() {
+    let (m, public, proof) = honest();
+    let mut transcript = Transcript::new();
+    transcript.record();
+    verify_with(&m.registered, srs().key(), public, proof, &mut transcript).unwrap();
+    let labels: Vec<Label> = transcript
+        .steps()
+        .iter()
+        .filter_map(|s| match s {
+            Step::Absorb(Label::Statement | Label::SelectionRow | Label::Chunk | Label::Opening) => None,
+            Step::Absorb(label) => Some(*label),
+            Step::Challenge(_) => None,
+        })
+        .collect();
+    assert_eq!(labels.len(), proof.messages.len(), "each message is absorbed exactly once");
+    // Rounds are many and alike: one in eleven of them; every other message.
+    for (i, label) in labels.iter().enumerate() {
+        if !matches!(label, Label::Tree | Label::Round) || i % 11 == 0 {
+            refused(&format!("message {i}, {label:?}"), |q, _| q.messages[i] += Fr::one());
+        }
+    }
+    refused("a message less", |q, _| q.messages.truncate(q.messages.len() - 1));
+    refused("a message more", |q, _| q.messages.push(Fr::one()));
+}
+
+/// Every challenge comes after all that it must depend on: the schedule by label, runs merged.
+#[test]
+fn transcript_inventory() {
+    let (m, public, proof) = honest();
+    let mut transcript = Transcript::new();
+    transcript.record();
+    verify_with(&m.registered, srs().key(), public, proof, &mut transcript).unwrap();
+    let mut order: Vec<Label> = Vec::new();
+    for step in transcript.steps() {
+        let (Step::Absorb(label) | Step::Challenge(label)) = step;
+        if order.last() != Some(label) {
+            order.push(*label);
+        }
+    }
+    // Statement, shown integers and all commitments come first, in this order.
+    assert_eq!(order[..4], [Label::Statement, Label::SelectionRow, Label::Chunk, Label::Batch]);
+    // The fingerprint's challenges come after every column, and before any tree.
+    let fingerprint = order.iter().position(|l| *l == Label::Fingerprint).unwrap();
+    assert!(order[..fingerprint].iter().all(|l| !matches!(l, Label::Root | Label::Tree | Label::Remainder)));
+    assert!(order[fingerprint + 1..].iter().all(|l| !matches!(l, Label::Chunk | Label::Fingerprint)));
+    // All claims are absorbed before they are combined; chunk values before the opening.
+    let end = &order[order.len() - 5..];
+    assert_eq!(end, [Label::Batch, Label::Round, Label::ChunkValue, Label::Batch, Label::Opening]);
+    let absorbed = |label: Label| transcript.steps().iter().filter(|s| **s == Step::Absorb(label)).count();
+    assert_eq!(absorbed(Label::Statement), 9 + 2 * m.registered.chunks.len());
+    assert_eq!(absorbed(Label::SelectionRow), 10 * proof.rows.len());
+    assert_eq!(absorbed(Label::Chunk), 2 * proof.commitments.len());
+}
+
+#[test]
+fn wrong_weights_are_refused() {
+    let (m, public, proof) = honest();
+    for i in 0..m.registered.chunks.len() {
+        let mut other = m.registered.clone();
+        other.chunks[i] = proof.opening.h;
+        assert!(verify(&other, srs().key(), public, proof).is_err());
+    }
+    let mut other = m.registered.clone();
+    other.header.score_multipliers[0] += 1;
+    assert!(verify(&other, srs().key(), public, proof).is_err());
+    let mut other = m.registered.clone();
+    other.header.arch.norm_eps += 1;
+    assert!(verify(&other, srs().key(), public, proof).is_err());
+}
+
+#[test]
+fn encodings_are_canonical_and_arbitrary_bytes_never_panic() {
+    let (m, public, proof) = honest();
+    let bytes = proof.to_bytes();
+    assert_eq!(&Proof::from_bytes(&bytes).unwrap(), proof);
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for _ in 0..400 {
+        let mut changed = bytes.clone();
+        match next() % 3 {
+            0 => changed.truncate(next() as usize % bytes.len()),
+            1 => changed.push(next() as u8),
+            _ => {
+                let at = next() as usize % if next() % 2 == 0 { 600 } else { bytes.len() };
+                changed[at] ^= (next() as u8).max(1);
+            }
+        }
+        if let Ok(decoded) = Proof::from_bytes(&changed) {
+            assert_eq!(decoded.to_bytes(), changed, "one encoding a proof");
+            assert!(verify(&m.registered, srs().key(), public, &decoded).is_err());
+        }
+    }
+    for n in 0..200usize {
+        let noise: Vec<u8> = (0..n * 7).map(|_| next() as u8).collect();
+        assert!(Proof::from_bytes(&noise).is_err());
+    }
+}
