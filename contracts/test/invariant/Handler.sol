@@ -97,11 +97,11 @@ contract Handler is Test {
 
     function redelegate(uint256 h, uint256 o, uint256 part) external counted("redelegate") {
         for (uint256 i = 0; i < holders.length * operators.length; ++i) {
-            (address who, address op, uint256 stake) = _position(h + i, o + i / holders.length);
+            (address who, address op, uint256 stake) = _position(h % 97 + i, o % 97 + i / holders.length);
             if (stake == 0) continue;
             uint256 amount = within(part, 1, stake);
             for (uint256 k = 1; k < operators.length; ++k) {
-                address to = _op(o + i / holders.length + k);
+                address to = _op(o % 97 + i / holders.length + k);
                 if (to == op) continue;
                 vm.prank(who);
                 try STAKING.redelegate(op, to, amount) {
@@ -123,7 +123,7 @@ contract Handler is Test {
 
     function unbond(uint256 o, uint256 part) external counted("unbond") {
         for (uint256 i = 0; i < operators.length; ++i) {
-            address op = _op(o + i);
+            address op = _op(o % 97 + i);
             uint256 stake = STAKING.bondAt(op, _now() + 1);
             if (stake == 0) continue;
             vm.prank(op);
@@ -138,7 +138,7 @@ contract Handler is Test {
         _pass(3);
         uint256 n = holders.length + 1;
         for (uint256 i = 0; i < n * operators.length; ++i) {
-            address op = _op(o + i / n);
+            address op = _op(o % 97 + i / n);
             uint256 which = (h % n + i) % n;
             address who = which == holders.length ? op : holders[which];
             // Collect first: a slash may take what is due.
