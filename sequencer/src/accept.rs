@@ -9,13 +9,13 @@ use std::time::Duration;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config::{Limits, Timeouts, ms};
 
@@ -29,7 +29,7 @@ pub(crate) async fn serve(
     grace: Duration,
 ) {
     let places = Arc::new(Semaphore::new(limits.connections));
-    let graceful = GracefulShutdown::new();
+    let connections = TaskTracker::new();
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { break };
         let accepted = tokio::select! {
@@ -54,16 +54,24 @@ pub(crate) async fn serve(
             .max_buf_size(64 << 10)
             .serve_connection(io, TowerToHyperService::new(app.clone()))
             .with_upgrades();
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
+        let stop = stop.clone();
+        connections.spawn(async move {
+            let mut connection = std::pin::pin!(connection);
             // Errors here are clients that went away or sent what is not HTTP; hyper has answered if it could.
-            drop(connection.await);
+            tokio::select! {
+                ended = connection.as_mut() => drop(ended),
+                () = stop.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    drop(connection.await);
+                }
+            }
             drop(place);
         });
     }
     drop(listener);
-    if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
-        tracing::warn!("some connections did not end in time");
+    connections.close();
+    if tokio::time::timeout(grace, connections.wait()).await.is_err() {
+        tracing::warn!(open = connections.len(), "some connections did not end in time");
     }
 }
 

@@ -4,7 +4,8 @@ use monai_protocol::chain::ChainAnchor;
 use monai_protocol::messages::{Attestation, Cancel, Intake, Progress, Response};
 use monai_protocol::receipt::{Attempt, Inclusion, Signed};
 use monai_protocol::{
-    Address, Beacon, ChainLink, EpochId, Lane, Leaf, ModelId, Request, Signature, Slot, Table,
+    Address, Beacon, ChainLink, EpochId, Lane, LaneRange, Leaf, ModelId, Request, Signature, Slot, SpeedTotal,
+    Table,
 };
 use serde::{Deserialize, Serialize};
 
@@ -110,8 +111,9 @@ pub(crate) struct EpochRecord {
 /// What a batch holds besides its header, which `batches` has (`batch_data`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BatchData {
+    pub(crate) lanes: Vec<LaneRange>,
     pub(crate) leaves: Vec<Leaf>,
-    pub(crate) speed: Vec<monai_protocol::batch::SpeedTotal>,
+    pub(crate) speed: Vec<SpeedTotal>,
 }
 
 /// Where the router stands (`meta`, key `clock`).

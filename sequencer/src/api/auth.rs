@@ -1,7 +1,5 @@
 //! Who asks: API keys from headers, compared in constant time.
 
-use std::collections::BTreeMap;
-
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
@@ -22,13 +20,11 @@ pub(crate) struct KeyIndex(pub(crate) u32);
 pub(crate) struct ApiKeys {
     keys: Vec<ApiKey>,
     default_limits: KeyLimits,
-    by_hash: BTreeMap<ApiKeyHash, KeyIndex>,
 }
 
 impl ApiKeys {
     pub(crate) fn new(keys: Vec<ApiKey>, limits: &Limits) -> Self {
-        let by_hash = keys.iter().zip(0..).map(|(k, i)| (k.hash, KeyIndex(i))).collect();
-        Self { keys, default_limits: limits.per_key, by_hash }
+        Self { keys, default_limits: limits.per_key }
     }
 
     /// Finds the key of a request: `Authorization: Bearer …`, else `X-Api-Key`.
@@ -50,11 +46,6 @@ impl ApiKeys {
             u32::MAX => Err(ApiError::unauthorized("Incorrect API key provided.")),
             i => Ok(KeyIndex(i)),
         }
-    }
-
-    /// The key whose hash a stored record names, if it is still configured.
-    pub(crate) fn by_hash(&self, hash: &ApiKeyHash) -> Option<KeyIndex> {
-        self.by_hash.get(hash).copied()
     }
 
     pub(crate) fn get(&self, index: KeyIndex) -> &ApiKey {

@@ -89,11 +89,11 @@ async fn count(State(api): Shared, request: Request, next: Next) -> Response {
 
 impl Api {
     /// Authenticates, counts the request, and adds the rate-limit headers to whatever comes of it.
-    async fn with_key<F, T>(&self, headers: &HeaderMap, work: impl FnOnce(KeyIndex) -> F) -> Response
-    where
-        F: Future<Output = Result<T, ApiError>>,
-        T: IntoResponse,
-    {
+    async fn with_key<T: IntoResponse>(
+        &self,
+        headers: &HeaderMap,
+        work: impl AsyncFnOnce(KeyIndex) -> Result<T, ApiError>,
+    ) -> Response {
         let key = match self.keys.authenticate(headers) {
             Ok(key) => key,
             Err(e) => return e.into_response(),
@@ -144,7 +144,7 @@ async fn completions(State(api): Shared, headers: HeaderMap, body: Body) -> Resp
 }
 
 async fn answer(api: Arc<Api>, headers: HeaderMap, body: Body, endpoint: Endpoint) -> Response {
-    api.with_key(&headers, |key| async {
+    api.with_key(&headers, async |key| {
         let body = api.body(&headers, body).await?;
         api.complete(key, endpoint, &body).await
     })
@@ -152,11 +152,11 @@ async fn answer(api: Arc<Api>, headers: HeaderMap, body: Body, endpoint: Endpoin
 }
 
 async fn models(State(api): Shared, headers: HeaderMap) -> Response {
-    api.with_key(&headers, |_| async { Ok(info::models(&api)) }).await
+    api.with_key(&headers, async |_| Ok(info::models(&api))).await
 }
 
 async fn model(State(api): Shared, headers: HeaderMap, Path(id): Path<String>) -> Response {
-    api.with_key(&headers, |_| async { info::model(&api, &id) }).await
+    api.with_key(&headers, async |_| info::model(&api, &id)).await
 }
 
 async fn receipt(
@@ -165,11 +165,11 @@ async fn receipt(
     Path(id): Path<String>,
     Query(query): Query<receipts::ReceiptQuery>,
 ) -> Response {
-    api.with_key(&headers, |key| async { receipts::get(&api, key, &id, &query) }).await
+    api.with_key(&headers, async |key| receipts::get(&api, key, &id, &query)).await
 }
 
 async fn tokenize(State(api): Shared, headers: HeaderMap, body: Body) -> Response {
-    api.with_key(&headers, |_| async {
+    api.with_key(&headers, async |_| {
         let body = api.body(&headers, body).await?;
         tokens::tokenize(&api, &body).await
     })
@@ -177,7 +177,7 @@ async fn tokenize(State(api): Shared, headers: HeaderMap, body: Body) -> Respons
 }
 
 async fn detokenize(State(api): Shared, headers: HeaderMap, body: Body) -> Response {
-    api.with_key(&headers, |_| async {
+    api.with_key(&headers, async |_| {
         let body = api.body(&headers, body).await?;
         tokens::detokenize(&api, &body).await
     })

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use monai_protocol::fixed::ONE;
-use monai_protocol::messages::BatchHeader;
 use monai_protocol::receipt::{Signed, TrustAnchors};
-use monai_protocol::{Address, EpochId, ModelId};
+use monai_protocol::{Address, BatchHeader, EpochId, ModelId};
 use serde_json::{Value, json};
 
 use super::Api;
@@ -155,7 +154,7 @@ pub(crate) fn anchors(api: &Api) -> Result<TrustAnchors, StoreError> {
     for number in state.next_batch.saturating_sub(RECENT as u64)..state.next_batch {
         if let Some(bytes) = store.get(Cf::Batches, &number.to_be_bytes())? {
             let header: Signed<BatchHeader> = decode(Cf::Batches, &bytes)?;
-            batches.insert(number, header.message.batch_digest(&router.domain));
+            batches.insert(number, header.message.batch_digest());
         }
     }
     Ok(TrustAnchors {

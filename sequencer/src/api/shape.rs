@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::text::{TextLogprobs, chat_logprob};
 use crate::catalogue::Served;
+use crate::router::Answer;
 
 /// Which endpoint is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +74,11 @@ impl Logprobs {
             Self::Text(entries) => entries.take(),
         }
     }
+}
+
+/// Who answered in the end.
+pub(crate) fn answer_json(answer: &Answer) -> Value {
+    json!({"node": answer.node, "failovers": answer.failovers})
 }
 
 /// What a client needs to verify that its request was taken in as it was sent: the signed intake, and the ids
@@ -171,15 +177,17 @@ impl Frame {
     }
 
     /// The last chunk of a choice.
-    pub(crate) fn last(&self, index: u32, finish: &str) -> Value {
-        self.chunk(match self.endpoint {
+    pub(crate) fn last(&self, index: u32, finish: &str, monai: Value) -> Value {
+        let mut v = self.chunk(match self.endpoint {
             Endpoint::Chat => {
                 json!({"index": index, "delta": {}, "logprobs": null, "finish_reason": finish})
             }
             Endpoint::Text => {
                 json!({"index": index, "text": "", "logprobs": null, "finish_reason": finish})
             }
-        })
+        });
+        v["choices"][0]["monai"] = json!({"answer": monai});
+        v
     }
 
     /// The chunk after all others, for clients that asked for it.

@@ -21,7 +21,7 @@ use super::Api;
 use super::complete::{Begun, Choice, route_error};
 use super::error::ApiError;
 use super::limits::Permit;
-use super::shape::{Frame, Logprobs, Usage, intake_json};
+use super::shape::{Frame, Logprobs, Usage, answer_json, intake_json};
 use crate::config::ms;
 use crate::router::{Answer, AnswerEvent, RouteError};
 
@@ -165,7 +165,7 @@ impl Writer {
             let chunk = self.frame.delta(index, &rest, scores);
             self.send(&chunk).await?;
         }
-        let last = self.frame.last(index, reason);
+        let last = self.frame.last(index, reason, answer_json(answer));
         self.send(&last).await
     }
 

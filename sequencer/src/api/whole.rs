@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::complete::{Begun, Choice, route_error};
 use super::error::ApiError;
-use super::shape::{Frame, Logprobs, Usage, intake_json};
+use super::shape::{Frame, Logprobs, Usage, answer_json, intake_json};
 use crate::router::{Answer, AnswerEvent, RouteError};
 
 pub(crate) async fn respond(begun: Begun) -> Result<Response, ApiError> {
@@ -56,7 +56,8 @@ async fn gather(frame: &Frame, mut choice: Choice, logprobs: bool) -> Result<(Va
     text.push_str(&choice.pipe.finish());
     let finish = choice.pipe.finish_reason(answer.finish);
     let shown = format!("{}{text}", choice.echo);
-    let monai = intake_json(&choice.answering.intake, choice.prompt_ids.as_deref());
+    let mut monai = intake_json(&choice.answering.intake, choice.prompt_ids.as_deref());
+    monai["answer"] = answer_json(&answer);
     let value = frame.choice(choice.index, &shown, finish, scores.as_mut().map(Logprobs::take), monai);
     Ok((value, Usage { input: choice.n_in, output: answer.ids.len() as u64 }))
 }

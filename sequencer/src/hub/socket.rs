@@ -49,7 +49,9 @@ async fn run(hub: Arc<Hub>, socket: WebSocket, _place: OwnedSemaphorePermit) {
         Ok(Err(fault)) => {
             hub.metrics.bad_frames.with_label_values(&["hello"]).inc();
             tracing::warn!(code = ?fault.code, message = fault.message, "a node was turned away");
-            drop(send(&mut sink, &SequencerFrame::Fault(fault)).await);
+            if send(&mut sink, &SequencerFrame::Fault(fault)).await.is_err() {
+                tracing::debug!("it had gone already");
+            }
             return;
         }
         Err(_) => return,

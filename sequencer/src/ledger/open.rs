@@ -82,7 +82,6 @@ impl Ledger {
 
     /// The view of the epoch that new slots belong to, or of an earlier one that still has open slots.
     pub(crate) fn view(&self, epoch: EpochId) -> Result<EpochView, LedgerError> {
-        let clock = self.clock();
         let parameters = self.state().parameters.clone();
         let mut models = BTreeMap::new();
         for (raw, record) in
@@ -96,7 +95,7 @@ impl Ledger {
             let chain = self.chain(&model, record.chain.first, record.chain.length)?;
             models.insert(model, Arc::new(ModelView::new(epoch, record, chain, parameters.max_attempts)));
         }
-        Ok(EpochView { epoch, started_ms: clock.started_ms, ends_ms: clock.ends_ms, models })
+        Ok(EpochView { epoch, models })
     }
 }
 

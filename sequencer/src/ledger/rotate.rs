@@ -122,7 +122,7 @@ impl Ledger {
                     Ok((*model, Arc::new(view)))
                 })
                 .collect::<Result<_, LedgerError>>()?;
-            let view = super::view::EpochView { epoch, started_ms, ends_ms: clock.ends_ms, models };
+            let view = super::view::EpochView { epoch, models };
             *lock(&self.clock) = clock;
             Ok((Arc::new(view), ticket))
         })?;

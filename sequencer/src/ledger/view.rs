@@ -36,8 +36,6 @@ pub(crate) struct ModelView {
 #[derive(Clone, Debug)]
 pub(crate) struct EpochView {
     pub(crate) epoch: EpochId,
-    pub(crate) started_ms: u64,
-    pub(crate) ends_ms: u64,
     pub(crate) models: BTreeMap<ModelId, Arc<ModelView>>,
 }
 

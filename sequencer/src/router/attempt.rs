@@ -175,13 +175,14 @@ impl Relay<'_> {
             }
             let (at, why) = self.watch.next();
             let listening = may_cancel && !self.run.cancelled;
+            let cut = self.router.cut.clone();
             let event = tokio::select! {
                 biased;
                 event = self.job.next() => event,
                 () = self.client.enough.cancelled(), if listening => { self.run.cancelled = true; continue }
                 () = self.client.events.closed(), if listening => { self.run.cancelled = true; continue }
-                () = self.router.cut.cancelled(), if listening => { self.run.cancelled = true; continue }
-                () = self.cut_off(may_cancel) => return AttemptEnd::Cut,
+                () = cut.cancelled(), if listening => { self.run.cancelled = true; continue }
+                () = cut.cancelled(), if !may_cancel => return AttemptEnd::Cut,
                 () = sleep_until(at) => return self.failed(Failure::Missed(why)),
             };
             let end = match event {
@@ -192,14 +193,6 @@ impl Relay<'_> {
                 return end;
             }
         }
-    }
-
-    /// Resolves if the sequencer must stop and nobody here may sign the order to cancel.
-    async fn cut_off(&self, may_cancel: bool) {
-        if may_cancel {
-            std::future::pending::<()>().await;
-        }
-        self.router.cut.cancelled().await;
     }
 
     /// True if a cancellation can be signed by this node with a good conscience: it has no prefix, or has

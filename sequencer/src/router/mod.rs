@@ -34,7 +34,7 @@ use crate::metrics::Metrics;
 use crate::records::OpenSlot;
 use crate::secret::ApiKeyHash;
 use crate::store::Store;
-use gate::{Gate, Inside};
+use gate::Gate;
 use slots::{AssignError, Slots};
 use verify::Place;
 

@@ -7,7 +7,7 @@ use monai_protocol::output::{PROGRESS_IDS, RunningHash};
 use monai_protocol::receipt::Signed;
 use monai_protocol::wire::{Done, ModelOffer, ProgressFrame, Refuse, Token};
 use monai_protocol::{
-    Address, Digest, Domain, Finish, Lane, ModelId, Request, RequestCommitment, Retry, Slot, output_commitment,
+    Address, Digest, Domain, Finish, Lane, Request, RequestCommitment, Retry, Slot, output_commitment,
 };
 
 /// A request at its place, with what its answer must obey.
@@ -254,9 +254,4 @@ pub(crate) fn refusal(
 /// The order to stop that the requester signs.
 pub(crate) fn cancel_message(r: RequestCommitment, up_to: u32) -> Cancel {
     Cancel { request: r, up_to }
-}
-
-/// The model of a place, for labels.
-pub(crate) fn model_of(place: &Place) -> ModelId {
-    place.request.model
 }
