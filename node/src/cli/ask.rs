@@ -99,7 +99,7 @@ pub struct ProxyOptions {
     /// The sequencer's endpoint [default: http://127.0.0.1:8645/v1]
     #[arg(long, env = "MONAI_URL")]
     pub url: Option<String>,
-    /// API key for the sequencer; a client's own key wins [default: none, the signature stands]
+    /// API key for the sequencer; a client's own key wins [default: devnet]
     #[arg(long, env = "MONAI_API_KEY", hide_env_values = true)]
     pub api_key: Option<String>,
     /// Your key: a keystore file, or a name in MONAI_HOME/keys [default: user]

@@ -65,7 +65,7 @@ impl Catalogue {
     async fn by_name(&self, name: &str, upstream: &Endpoint) -> Result<ModelId, Fault> {
         let models = upstream.get("/models").await?;
         let listed = models["data"].as_array().into_iter().flatten().find(|m| m["id"] == name);
-        if let Some(id) = listed.and_then(identity) {
+        if let Some(id) = listed.and_then(|m| m["model_id"].as_str()?.parse().ok()) {
             return Ok(id);
         }
         let stored = self.store.list()?.into_iter().find(|m| m.name == name);
@@ -74,12 +74,4 @@ impl Catalogue {
             Fault::not_found("model", "model_not_found", format!("The model '{shown}' does not exist."))
         })
     }
-}
-
-/// The identity in an entry of `/v1/models`.
-fn identity(entry: &serde_json::Value) -> Option<ModelId> {
-    ["model_id", "digest", "monai"]
-        .iter()
-        .filter_map(|k| entry[k].as_str().or_else(|| entry[k]["id"].as_str()))
-        .find_map(|text| text.parse().ok())
 }

@@ -4,6 +4,7 @@ use crate::error::Error;
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use monai_sequencer::openai::FieldError;
 use serde_json::{Value, json};
 
 /// The code of an error that says: the answer is not what was asked for, or not what was signed.
@@ -51,6 +52,12 @@ impl Fault {
     /// The message.
     pub(super) fn message(&self) -> &str {
         self.body["error"]["message"].as_str().unwrap_or_default()
+    }
+}
+
+impl From<FieldError> for Fault {
+    fn from(error: FieldError) -> Self {
+        Self::request(error.param.as_deref().unwrap_or_default(), "invalid_value", error.message)
     }
 }
 

@@ -29,7 +29,7 @@ impl Kind {
 #[derive(Debug, Clone)]
 pub(super) struct Ask {
     pub(super) kind: Kind,
-    pub(super) body: Map<String, Value>,
+    pub(super) body: Value,
     pub(super) stream: bool,
     pub(super) include_usage: bool,
     pub(super) stops: Vec<String>,
@@ -77,27 +77,8 @@ impl Ask {
             stops: stops(&body)?,
             max_tokens,
             seed: integer(&body, "seed")?.map(i64::cast_unsigned),
-            body,
+            body: Value::Object(body),
         })
-    }
-
-    /// A number in a range.
-    pub(super) fn number(&self, name: &str, min: f64, max: f64) -> Result<Option<f64>, Fault> {
-        match self.body.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(v) => match v.as_f64() {
-                Some(x) if (min..=max).contains(&x) => Ok(Some(x)),
-                _ => Err(out_of_range(name, &format!("a number from {min} to {max}"))),
-            },
-        }
-    }
-
-    /// Ranks kept; −1 and 0 are off.
-    pub(super) fn top_k(&self) -> Result<Option<u32>, Fault> {
-        match integer(&self.body, "top_k")? {
-            None | Some(-1) => Ok(None),
-            Some(k) => u32::try_from(k).map(Some).map_err(|_| out_of_range("top_k", "-1 or more")),
-        }
     }
 
     /// A text field.

@@ -12,7 +12,6 @@
 mod catalogue;
 mod fault;
 mod fields;
-mod messages;
 mod nonce;
 mod relay;
 mod signed;

@@ -4,7 +4,7 @@ use super::fault::Fault;
 use super::fields::{Ask, Kind};
 use super::state::{Prepared, Proxy};
 use super::stops::StopTrimmer;
-use super::verify::Told;
+use super::verify::{Told, intake};
 use crate::openai::{SseParser, read_limited};
 use axum::Json;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -45,6 +45,7 @@ pub(super) async fn whole(
         text: text.clone(),
         finish: choice["finish_reason"].as_str().unwrap_or_default().to_owned(),
         usage: answer["usage"].clone(),
+        intake: Some(intake(&answer["choices"][0]["monai"], &prepared.signed, proxy.anchors()?.sequencer())?),
     };
     let id = answer["id"].as_str().unwrap_or_default().to_owned();
     proxy.confirm(prepared, &id, told).await?;
@@ -133,12 +134,18 @@ impl Relay {
                 }
                 let chunk: Value =
                     serde_json::from_str(&data).map_err(|e| broken(format!("has an event that is no JSON: {e}")))?;
-                self.take(chunk, &mut echo).await?;
+                self.take(chunk, &mut echo, proxy, prepared).await?;
             }
         }
     }
 
-    async fn take(&mut self, mut chunk: Value, echo: &mut String) -> Result<(), End> {
+    async fn take(
+        &mut self,
+        mut chunk: Value,
+        echo: &mut String,
+        proxy: &Proxy,
+        prepared: &Prepared,
+    ) -> Result<(), End> {
         if chunk["error"].is_object() {
             // The sequencer's own error, in its own words.
             return Err(Fault { status: axum::http::StatusCode::BAD_GATEWAY, body: chunk }.into());
@@ -146,6 +153,9 @@ impl Relay {
         let id = chunk["id"].as_str().unwrap_or_default();
         if self.id.is_empty() {
             id.clone_into(&mut self.id);
+            // Before any text: the request has its slot, and it is the request that was signed.
+            let sequencer = proxy.anchors()?.sequencer();
+            self.told.intake = Some(intake(&chunk["choices"][0]["monai"], &prepared.signed, sequencer).map_err(Fault::from)?);
         } else if id != self.id {
             return Err(Fault::unverified("the completion id changes within the stream").into());
         }

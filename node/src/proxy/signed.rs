@@ -3,14 +3,13 @@
 use super::catalogue::Known;
 use super::fault::Fault;
 use super::fields::{Ask, Kind};
-use super::messages;
 use crate::clock::unix_ms;
 use crate::error::Error;
 use monai_model::text::TextError;
 use monai_protocol::messages::RequestMessage;
 use monai_protocol::types::{Amount, Assurance, Blinding, Domain};
 use monai_protocol::{Request, SecretKey, Signature, Typed};
-use monai_sequencer::Sampling;
+use monai_sequencer::openai::{self, TextPrompt};
 use rand::Rng as _;
 use serde_json::{Value, json};
 
@@ -61,12 +60,7 @@ pub(super) fn sign(
         let param = if ask.kind == Kind::Chat { "messages" } else { "prompt" };
         return Err(Fault::request(param, "context_length_exceeded", message));
     }
-    let sampling = Sampling {
-        temperature: ask.number("temperature", 0.0, 2.0)?,
-        top_p: ask.number("top_p", 0.0, 1.0)?,
-        top_k: ask.top_k()?,
-        min_p: ask.number("min_p", 0.0, 1.0)?,
-    };
+    let sampling = openai::sampling(&ask.body)?;
     let params =
         sampling.to_params(arch.tau_one, arch.tau_max, asked, ask.seed.unwrap_or(0), stop_ids(ask, arch.vocab)?);
     let n_in = prompt.len() as u128;
@@ -130,31 +124,25 @@ fn body(ask: &Ask, request: &Request, signature: &Signature) -> Value {
     body
 }
 
+/// The prompt as ids, and its text if the client wants it echoed. The functions are the sequencer's
+/// own, so that the same body becomes the same ids on both sides.
 fn prompt(ask: &Ask, known: &Known) -> Result<(Vec<u32>, String), Fault> {
-    let (param, ids, text) = match ask.kind {
-        Kind::Chat => {
-            let messages = messages::read(ask.body.get("messages"))?;
-            ("messages", known.codec.chat_ids(&messages), String::new())
+    let wrong = |param, e: TextError| Fault::request(param, "invalid_value", e.to_string());
+    if ask.kind == Kind::Chat {
+        let messages = openai::chat_messages(&ask.body)?;
+        return Ok((known.codec.chat_ids(&messages).map_err(|e| wrong("messages", e))?, String::new()));
+    }
+    let prompt = openai::text_prompts(&ask.body, known.model.arch.vocab, 1)?.pop();
+    let (ids, text) = match prompt {
+        Some(TextPrompt::Text(text)) => (known.codec.prompt_ids(&text).map_err(|e| wrong("prompt", e))?, text),
+        Some(TextPrompt::Ids(ids)) => {
+            let text = known.codec.decode(&ids);
+            (ids, text)
         }
-        Kind::Text => match ask.body.get("prompt") {
-            Some(Value::String(text)) => ("prompt", known.codec.prompt_ids(text), text.clone()),
-            Some(Value::Array(ids)) if !ids.is_empty() && ids.iter().all(Value::is_number) => {
-                let vocab = known.model.arch.vocab;
-                let ids: Option<Vec<u32>> = ids.iter().map(|v| id(v, vocab)).collect();
-                let ids = ids.ok_or_else(|| out_of_range("prompt", "token ids of this model"))?;
-                let text = known.codec.decode(&ids);
-                ("prompt", Ok(ids), text)
-            }
-            Some(Value::Null) | None => {
-                let message = "Missing required parameter: 'prompt'.";
-                return Err(Fault::request("prompt", "missing_required_parameter", message));
-            }
-            Some(_) => return Err(out_of_range("prompt", "one string, or one array of token ids")),
-        },
+        None => (Vec::new(), String::new()),
     };
-    let ids = ids.map_err(|e: TextError| Fault::request(param, "invalid_value", e.to_string()))?;
     if ids.is_empty() {
-        return Err(out_of_range(param, "a prompt that is not empty"));
+        return Err(out_of_range("prompt", "a prompt that is not empty"));
     }
     let echo = ask.body.get("echo").is_some_and(|v| v == true);
     Ok((ids, if echo { text } else { String::new() }))

@@ -60,7 +60,7 @@ impl Proxy {
             return Err(Fault::request("model", "missing_required_parameter", message));
         };
         let known = self.catalogue.find(name, &anchors, &upstream).await?;
-        let prices = prices(&upstream.get("/models").await?, &known.model.id.to_string(), name);
+        let prices = prices(&upstream.get("/models").await?, &known.model.id.to_string());
         let signed = sign(ask, &known, anchors.domain(), &self.key, self.nonces.take()?, prices)?;
         Ok(Prepared { signed, known, upstream })
     }
@@ -76,7 +76,7 @@ impl Proxy {
         })?;
         let receipt = Receipt::from_json(&bytes).map_err(|e| Fault::unverified(format!("receipt: {e}")))?;
         let anchors = self.anchors()?;
-        let report = verify(&receipt, &prepared.signed, &told, &prepared.known.codec, &anchors)?;
+        let report = verify(&receipt, &prepared.signed, &told, &prepared.known, &anchors)?;
         if self.draws_reexecution() {
             let (auditor, receipt) = (self.auditor.clone(), receipt.clone());
             tokio::task::spawn_blocking(move || auditor.confirm(&receipt))
@@ -102,12 +102,9 @@ impl Proxy {
 }
 
 /// The listed prices of a model; the most that will be signed for. Zero where none are listed.
-fn prices(models: &Value, id: &str, name: &str) -> Prices {
+fn prices(models: &Value, id: &str) -> Prices {
     let mut entries = models["data"].as_array().into_iter().flatten();
-    let entry = entries.find(|m| m["id"] == name || m.to_string().contains(id));
-    let price = |names: [&str; 2]| {
-        let found = entry.and_then(|e| names.iter().find_map(|n| e["pricing"][n].as_str().or(e[n].as_str())));
-        found.and_then(|text| text.parse().ok()).unwrap_or(0)
-    };
-    Prices { input: price(["input", "price_input"]), output: price(["output", "price_output"]) }
+    let entry = entries.find(|m| m["model_id"] == id);
+    let price = |name: &str| entry.and_then(|e| e["price"][name].as_str()?.parse().ok()).unwrap_or(0);
+    Prices { input: price("input"), output: price("output") }
 }
