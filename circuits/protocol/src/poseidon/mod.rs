@@ -26,11 +26,7 @@ pub fn permute(mut state: [Fr; WIDTH]) -> [Fr; WIDTH] {
         // The rest's share does not wait for the S-box: the processor computes both at once.
         let rest = p.row[1] * state[1] + p.row[2] * state[2];
         let first = fifth(state[0] + p.constant);
-        state = [
-            p.row[0] * first + rest,
-            state[1] + p.column[0] * first,
-            state[2] + p.column[1] * first,
-        ];
+        state = [p.row[0] * first + rest, state[1] + p.column[0] * first, state[2] + p.column[1] * first];
     }
     state = full_round(&state, &s.after, &c.mds);
     for added in &c.round[half + PARTIAL_ROUNDS + 1..] {
@@ -107,14 +103,19 @@ mod tests {
     #[test]
     #[ignore = "a measurement"]
     fn time_of_a_permutation() {
+        // The least of many short, alternating rounds: what the machine does without its neighbours.
+        let mut least = [f64::MAX; 2];
         let mut state = [Fr::from(1u64); WIDTH];
-        for (name, f) in [("sparse", permute as fn(_) -> _), ("reference", permute_reference)] {
-            let start = std::time::Instant::now();
-            for _ in 0..20_000 {
-                state = f(state);
+        for _ in 0..200 {
+            for (best, f) in least.iter_mut().zip([permute as fn(_) -> _, permute_reference]) {
+                let start = std::time::Instant::now();
+                for _ in 0..200 {
+                    state = f(state);
+                }
+                *best = best.min(start.elapsed().as_secs_f64() * 5000.0);
             }
-            println!("{name}: {:.2} us ({})", start.elapsed().as_secs_f64() * 50.0, state[0]);
         }
+        println!("sparse {:.2} us, reference {:.2} us ({})", least[0], least[1], state[0]);
     }
 
     #[test]
