@@ -57,3 +57,6 @@ fn threshold(count: &[u64], weight_table: &[u32], all: u128, params: &SelectionP
     }
     delta
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,3 +63,6 @@ impl FileError {
         Self::Section { section: section.into(), reason: reason.into() }
     }
 }
+
+#[cfg(test)]
+mod tests;
