@@ -6,7 +6,8 @@ use crate::home::Home;
 use crate::keys::{KeyFolder, PasswordSource, unlock};
 use crate::stop::{StopSources, stop_signal};
 use monai_protocol::codec::encode_hex;
-use monai_sequencer::{Sequencer, SequencerConfig};
+use monai_sequencer::{Sequencer, SequencerConfig, StartError};
+use std::net::SocketAddr;
 use std::path::Path;
 use zeroize::Zeroize as _;
 
@@ -38,14 +39,22 @@ pub async fn run(options: SequencerOptions, home: &Home) -> Result<()> {
     let config: SequencerConfig = toml::Value::Table(table)
         .try_into()
         .map_err(|e| Error::Malformed { path: network, what: e.to_string() })?;
-    free(&config.listen.to_string()).await?;
     let stop = stop_signal(StopSources { stdin: options.stop_with_stdin });
     serve(config, stop).await
 }
 
 async fn serve(config: SequencerConfig, mut stop: tokio::sync::watch::Receiver<bool>) -> Result<()> {
-    let running = Sequencer::start(config).await.map_err(|e| Error::Sequencer(e.to_string()))?;
+    let running = Sequencer::start(config).await.map_err(|e| match e {
+        StartError::Listen { address, source } => Error::Listen { address: address.to_string(), source },
+        other => Error::Sequencer(other.to_string()),
+    })?;
     tracing::info!(address = %running.addr(), "serving");
+    {
+        use std::io::Write as _;
+        // For scripts that asked for port 0; who started this may have closed its end.
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "listening http://{}/v1", running.addr()).and_then(|()| out.flush());
+    }
     // The sender lives as long as the signal task, so an error can only mean that the runtime ends.
     let _ = stop.wait_for(|s| *s).await;
     tracing::info!("stopping: letting streams end");
@@ -53,15 +62,16 @@ async fn serve(config: SequencerConfig, mut stop: tokio::sync::watch::Receiver<b
     Ok(())
 }
 
-/// Says clearly that an address is taken, before stores are opened and models loaded.
+/// Says clearly that an address is taken, before anything is imported or started.
+///
+/// Returns the address with the port that port 0 becomes.
 ///
 /// # Errors
 /// [`Error::Listen`].
-pub async fn free(address: &str) -> Result<()> {
-    match tokio::net::TcpListener::bind(address).await {
-        Ok(_) => Ok(()),
-        Err(source) => Err(Error::Listen { address: address.into(), source }),
-    }
+pub async fn free(address: SocketAddr) -> Result<SocketAddr> {
+    let failed = |source| Error::Listen { address: address.to_string(), source };
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(failed)?;
+    listener.local_addr().map_err(failed)
 }
 
 fn read_network(path: &Path) -> Result<toml::Table> {

@@ -11,7 +11,7 @@ use crate::clock::unix_ms;
 use crate::error::{Error, FileContext as _, Result};
 use crate::home::Home;
 use crate::models::ModelStore;
-use monai_protocol::receipt::{MAX_RECEIPT_BYTES, Receipt, ReceiptError, check_pair};
+use monai_protocol::receipt::{MAX_RECEIPT_BYTES, Receipt, ReceiptError, Report, check_pair};
 use report::{Finding, Verdict};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -56,6 +56,18 @@ pub fn run(args: &AuditArgs, home: &Home) -> Result<()> {
     report::print(&findings, args.json);
     let wrong = findings.iter().filter(|f| matches!(f.verdict, Verdict::Invalid(_))).count();
     if wrong == 0 { Ok(()) } else { Err(Error::Invalid(format!("{wrong} of {} receipts are not valid", findings.len()))) }
+}
+
+/// Checks one receipt by itself, and against the model if there is an auditor.
+///
+/// # Errors
+/// [`Error::Invalid`] names the first thing that is wrong; any other error kept the check from running.
+pub fn check(text: &[u8], anchors: &Anchors, auditor: Option<&Auditor>) -> Result<Report> {
+    let item = Filed { path: PathBuf::new(), receipt: Receipt::from_json(text) };
+    match examine(&item, anchors, auditor)? {
+        Verdict::Valid { report, .. } => Ok(*report),
+        Verdict::Invalid(what) => Err(Error::Invalid(what)),
+    }
 }
 
 /// Checks one receipt by itself. What keeps a check from running is an error, not a verdict.

@@ -40,7 +40,7 @@ Examples:
   monai devnet --port 9000 --dir /tmp/net
   monai devnet --gguf SmolLM2-135M-Instruct.Q4_1.gguf")]
 pub struct DevnetOptions {
-    /// Port of the OpenAI endpoint on 127.0.0.1 [default: 8645]
+    /// Port of the OpenAI endpoint on 127.0.0.1; 0 takes a free one [default: 8645]
     #[arg(long, env = "MONAI_DEVNET_PORT")]
     pub port: Option<u16>,
     /// Folder for everything the devnet keeps [default: MONAI_HOME/devnet]

@@ -54,7 +54,7 @@ pub async fn run(options: DevnetOptions, home: &Home) -> Result<()> {
     private_dir(layout.root())?;
     let _lock = lock(&layout)?;
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port.unwrap_or(DEFAULT_PORT)));
-    crate::sequencer::free(&listen.to_string()).await?;
+    let listen = crate::sequencer::free(listen).await?;
     let store = ModelStore::new(home.models());
     let models = model::models(&options, &store)?;
     let parts = setup::prepare(&layout, &store, &models, listen, nodes, options.engine.unwrap_or_default())?;

@@ -1,0 +1,175 @@
+//! The proxy in front of a true sequencer and in front of one that lies.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod support;
+
+use monai_node::cli::{ProxyOptions, Reexecute};
+use monai_node::proxy;
+use serde_json::{Value, json};
+use support::client::{Client, chat};
+use support::meddler::{Change, Meddler};
+use support::net::{Net, NodePlan};
+
+async fn proxy_before(net: &Net, url: &str, key: &str, reexecute: Reexecute) -> (proxy::RunningProxy, Client) {
+    let options = ProxyOptions {
+        listen: Some("127.0.0.1:0".into()),
+        url: Some(url.into()),
+        api_key: Some("test".into()),
+        anchors: Some(net.anchors_path()),
+        reexecute: Some(reexecute),
+        receipts: Some(net.home.path().join("verified")),
+        threads: Some(1),
+        ..ProxyOptions::default()
+    };
+    let running = proxy::start(options, &net.home.home, net.home.key(key)).await.unwrap();
+    let client = Client::new(&format!("http://{}/v1", running.address()), "unused");
+    (running, client)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verified_answers_look_like_any_other() {
+    let net = Net::start(&[NodePlan::default(); 2]).await;
+    let (_running, client) = proxy_before(&net, &net.client.base, "user", Reexecute::Always).await;
+    for seed in [None, Some(3), Some(4)] {
+        let body = chat("Hello there", 20, seed);
+        let direct = net.client.chat(&body).await;
+        let whole = client.chat(&body).await;
+        let streamed = client.stream(&body).await;
+        // The same parameters and prompt give the same answer, whoever asks.
+        assert_eq!(whole["choices"][0]["message"], direct["choices"][0]["message"]);
+        assert_eq!(whole["usage"], direct["usage"]);
+        assert_eq!(streamed.text, direct["choices"][0]["message"]["content"].as_str().unwrap());
+        assert!(streamed.done && streamed.error.is_none(), "{streamed:?}");
+        // The kept receipt holds the user's own key and signature.
+        let path = net.home.path().join("verified").join(format!("{}.json", streamed.id));
+        let receipt: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        assert!(receipt["user_signature"].is_string());
+        assert_ne!(receipt["request"]["user"], receipt["attestation"]["message"]["node"]);
+    }
+    // Stop strings are trimmed here; the signed answer stays whole.
+    let body = chat("Hello there", 20, Some(3));
+    let text = client.chat(&body).await["choices"][0]["message"]["content"].as_str().unwrap().to_owned();
+    let cut = text.char_indices().nth(3).unwrap().0;
+    let stop: String = text[cut..].chars().take(2).collect();
+    let expected = &text[..text.find(&stop).unwrap()];
+    let mut stopped = body.clone();
+    stopped["stop"] = json!([stop]);
+    let whole = client.chat(&stopped).await;
+    assert_eq!(whole["choices"][0]["message"]["content"], expected);
+    assert_eq!(whole["choices"][0]["finish_reason"], "stop");
+    assert_eq!(client.stream(&stopped).await.text, expected);
+
+    let models = client.get("/models").await;
+    assert_eq!(models["data"][0]["id"], "tiny");
+    for (param, change) in [("logprobs", json!({"logprobs": true})), ("n", json!({"n": 2}))] {
+        let mut body = body.clone();
+        body[param] = change[param].clone();
+        let (status, error) = client.post("/chat/completions", &body).await;
+        assert_eq!((status, error["error"]["param"].as_str()), (400, Some(param)), "{error}");
+    }
+    let (status, error) = client.post("/chat/completions", &json!({"model": "nobody", "messages": []})).await;
+    assert_eq!((status, error["error"]["code"].as_str()), (404, Some("model_not_found")));
+}
+
+/// A lie, and a word that the error has to contain.
+const LIES: [(&str, &str, Change); 10] = [
+    ("text", "differs from the receipt", |path, v| {
+        if path.ends_with("/chat/completions") {
+            for at in ["/choices/0/delta/content", "/choices/0/message/content"] {
+                if let Some(text) = v.pointer_mut(at).filter(|t| t.as_str().is_some_and(|t| !t.is_empty())) {
+                    *text = json!(format!("{}!", text.as_str().unwrap()));
+                }
+            }
+        }
+    }),
+    ("output", "output", |path, v| {
+        if path.contains("/receipts/") {
+            let id = v["output"][0].as_u64().unwrap();
+            v["output"][0] = json!(id ^ 1);
+        }
+    }),
+    ("node's signature", "response.signature", |path, v| {
+        if path.contains("/receipts/") {
+            flip(&mut v["response"]["signature"]);
+        }
+    }),
+    ("sequencer's signature", "attestation.signature", |path, v| {
+        if path.contains("/receipts/") {
+            flip(&mut v["attestation"]["signature"]);
+        }
+    }),
+    ("user's signature", "user_signature", |path, v| {
+        if path.contains("/receipts/") {
+            flip(&mut v["user_signature"]);
+        }
+    }),
+    ("prompt", "another request", |path, v| {
+        if path.contains("/receipts/") {
+            v["request"]["prompt"][0] = json!(5);
+        }
+    }),
+    ("finish", "finish_reason", |path, v| {
+        if path.ends_with("/chat/completions")
+            && let Some(finish) = v.pointer_mut("/choices/0/finish_reason").filter(|f| f.is_string())
+        {
+            *finish = json!(if finish == "stop" { "length" } else { "stop" });
+        }
+    }),
+    ("usage", "usage.completion_tokens", |path, v| {
+        if path.ends_with("/chat/completions") && v["usage"].is_object() {
+            v["usage"]["completion_tokens"] = json!(1_000);
+        }
+    }),
+    ("intake", "intake", |path, v| {
+        if let Some(intake) = v.pointer_mut("/choices/0/monai/intake/signature").filter(|_| path.ends_with("completions")) {
+            flip(intake);
+        }
+    }),
+    ("slot", "intake", |path, v| {
+        if path.contains("/receipts/") {
+            let slot = v["intake"]["message"]["slot"].as_u64().unwrap();
+            v["intake"]["message"]["slot"] = json!(slot + 1);
+        }
+    }),
+];
+
+fn flip(hex: &mut Value) {
+    let text = hex.as_str().unwrap();
+    let last = if text.as_bytes()[9] == b'0' { "1" } else { "0" };
+    *hex = json!(format!("{}{last}{}", &text[..9], &text[10..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lies_are_found_out_and_named() {
+    let net = Net::start(&[NodePlan::default(); 2]).await;
+    let meddler = Meddler::start(&net.client.base).await;
+    let (_running, client) = proxy_before(&net, &meddler.url, "user", Reexecute::Never).await;
+    let body = chat("Hello there", 20, Some(3));
+    let honest = client.stream(&body).await;
+    assert!(honest.done && honest.error.is_none(), "{honest:?}");
+    for (lie, word, change) in LIES {
+        meddler.set(change);
+        let (status, answer) = client.post("/chat/completions", &body).await;
+        assert_eq!(status, 502, "{lie}: {answer}");
+        assert_eq!(answer["error"]["code"], "verification_failed", "{lie}: {answer}");
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(message.contains(word), "{lie}: {message}");
+        let streamed = client.stream(&body).await;
+        assert!(!streamed.done && streamed.finish.is_none(), "{lie}: {streamed:?}");
+        let error = streamed.error.unwrap_or_else(|| panic!("{lie}: no error event"));
+        assert_eq!(error["code"], "verification_failed", "{lie}");
+        assert!(error["message"].as_str().unwrap().contains(word), "{lie}: {error}");
+    }
+    // A true receipt, but of another answer.
+    meddler.set(|_, _| {});
+    let foreign = client.get(&format!("/receipts/{}", honest.id)).await;
+    meddler.set_foreign(Some(foreign));
+    let (status, answer) = client.post("/chat/completions", &body).await;
+    assert_eq!((status, answer["error"]["code"].as_str()), (502, Some("verification_failed")));
+    // No receipt at all.
+    meddler.set_foreign(Some(json!({"error": {"message": "none"}})));
+    let (status, _) = client.post("/chat/completions", &body).await;
+    assert_eq!(status, 502);
+    meddler.set_foreign(None);
+    assert!(client.stream(&body).await.done);
+}
