@@ -101,7 +101,7 @@ contract Epochs is IEpochs, Wired {
         view
         returns (uint256 size, bytes32 digest, uint256 point, uint256 value)
     {
-        uint256[] memory elements = table(epoch);
+        uint256[] memory elements = nodeTable(epoch);
         size = elements.length / ELEMENTS;
         digest = keccak256(abi.encode(epoch, elements));
         point = Binding.pointOf(digest, commitment);
@@ -119,7 +119,7 @@ contract Epochs is IEpochs, Wired {
     }
 
     /// @inheritdoc IEpochs
-    function table(uint48 epoch) public view returns (uint256[] memory elements) {
+    function nodeTable(uint48 epoch) public view returns (uint256[] memory elements) {
         IOperators operators = IOperators(OPERATORS);
         uint256 size = operators.tableSize(epoch);
         elements = new uint256[](ELEMENTS * size);
@@ -265,7 +265,7 @@ contract Epochs is IEpochs, Wired {
 
     /// @dev Nodes with counted stake in an epoch.
     function _staked(uint48 epoch, uint256 size) private view returns (uint256 count) {
-        uint256[] memory elements = table(epoch);
+        uint256[] memory elements = nodeTable(epoch);
         for (uint256 i = 0; i < size; ++i) {
             if (elements[ELEMENTS * i] > 0) ++count;
         }

@@ -103,7 +103,7 @@ interface IEpochs {
         returns (uint256 point, uint256 value);
 
     /// @notice Elements of the node table of an epoch, five for each slot.
-    function table(uint48 epoch) external view returns (uint256[] memory elements);
+    function nodeTable(uint48 epoch) external view returns (uint256[] memory elements);
 
     /// @notice Reverts unless the row belongs to a proved epoch.
     function requireRow(uint48 epoch, Row calldata row, bytes32[] calldata proof) external view;

@@ -447,7 +447,7 @@ contract PaymentsTest is World {
     function test_table_holds_what_routing_needs() public {
         address second = _operator(0xa2, 1_000e18);
         _epochs(1);
-        uint256[] memory t = epochs.table(2);
+        uint256[] memory t = epochs.nodeTable(2);
         eq(t.length, 10, "two slots");
         eq(t[0], 1_000e18, "stake");
         eq(t[1], uint160(vm.addr(0xa1)), "hot key");
@@ -455,7 +455,7 @@ contract PaymentsTest is World {
         eq(t[4], 1, "models");
         vm.prank(sys.timelock);
         operators.jail(second);
-        eq(epochs.table(3)[5], 0, "jailed");
+        eq(epochs.nodeTable(3)[5], 0, "jailed");
         (uint256 size,, uint256 point, uint256 value) = epochs.bindTable(2, 5);
         eq(size, 2, "size");
         uint256 expected;
