@@ -17,7 +17,7 @@ setup: ## install what the build needs (apt as root, otherwise the command is na
 	@node/scripts/setup
 
 build: setup ## build the `monai` program
-	@$(ENV) cargo build -p monai-node
+	@$(ENV) cargo build --workspace --bins
 	@echo "built $(TARGET)/monai"
 
 devnet: build ## three nodes, a sequencer, a real model: an OpenAI endpoint on 127.0.0.1:8645
