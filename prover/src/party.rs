@@ -165,7 +165,7 @@ impl Party for Prover<'_> {
     }
 
     fn open(&mut self, query: Query) -> Result<Fr, ProveError> {
-        let start = Instant::now();
+        let clock = Instant::now();
         let (low, start, weights) = (&query.low, query.start, &query.weights);
         let value = match query.tensor.owner() {
             Owner::Witness => evaluate(self.sources.w.slice(query.tensor), low, start, weights),
@@ -173,7 +173,7 @@ impl Party for Prover<'_> {
         };
         self.channel.send(Label::Opened, value);
         self.claims.push(Claim { query, value });
-        self.spend("values of committed tensors", start);
+        self.spend("values of committed tensors", clock);
         Ok(value)
     }
 

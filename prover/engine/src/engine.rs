@@ -60,7 +60,11 @@ impl Default for EngineConfig {
 impl EngineConfig {
     fn validate(&self) -> Result<(), EngineError> {
         let within = |field, came, min, max| {
-            if (min..=max).contains(&came) { Ok(()) } else { Err(EngineError::Config { field, came, min, max }) }
+            if (min..=max).contains(&came) {
+                Ok(())
+            } else {
+                Err(EngineError::Config { field, came, min, max })
+            }
         };
         within("threads", self.threads, 1, MAX_THREADS)?;
         within("max_streams", self.max_streams, 1, MAX_STREAMS)?;

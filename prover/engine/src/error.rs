@@ -20,7 +20,9 @@ pub enum EngineError {
         vocab: usize,
     },
     /// Prompt and output could exceed the model's registered length.
-    #[error("prompt of {prompt} ids and {max_tokens} output ids exceed the model's {max_positions} positions")]
+    #[error(
+        "prompt of {prompt} ids and {max_tokens} output ids exceed the model's {max_positions} positions"
+    )]
     TooLong {
         /// Ids of the prompt.
         prompt: usize,

@@ -288,7 +288,10 @@ mod tests {
                     assert!(thread < threads);
                     counts[item].fetch_add(1, Ordering::Relaxed);
                 });
-                assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1), "threads {threads} round {round}");
+                assert!(
+                    counts.iter().all(|c| c.load(Ordering::Relaxed) == 1),
+                    "threads {threads} round {round}"
+                );
             }
         }
     }

@@ -56,7 +56,11 @@ impl Program {
         Self::build(model, None, Some(device))
     }
 
-    fn build(model: Arc<Model>, kernel: Option<Kernel>, device: Option<&Device>) -> Result<Arc<Self>, EngineError> {
+    fn build(
+        model: Arc<Model>,
+        kernel: Option<Kernel>,
+        device: Option<&Device>,
+    ) -> Result<Arc<Self>, EngineError> {
         let isa = Isa::check(kernel.unwrap_or_else(Kernel::best))?;
         device.map_or(Ok(()), crate::candle::check_exact)?;
         check_shape(&model)?;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use monai_model::artefact::{Arch, HeadNorm, Int8s, Layer, Linear, Model, ModelId, PairOrder, Tables, TextConfig};
+use monai_model::artefact::{
+    Arch, HeadNorm, Int8s, Layer, Linear, Model, ModelId, PairOrder, Tables, TextConfig,
+};
 use monai_model::tables;
 use monai_protocol::{Finish, SelectionParams};
 
@@ -81,7 +83,16 @@ pub(crate) fn variants() -> Vec<Variant> {
         // As many key heads as query heads; a vocabulary that is not whole panels.
         Variant { heads: 3, kv_heads: 3, head_dim: 64, vocab: 203, ..base.clone() },
         // Groups that do not fill tiles, one key head.
-        Variant { heads: 4, kv_heads: 1, head_dim: 64, qk_norm: true, tied: false, bias: true, acc32: false, ..base },
+        Variant {
+            heads: 4,
+            kv_heads: 1,
+            head_dim: 64,
+            qk_norm: true,
+            tied: false,
+            bias: true,
+            acc32: false,
+            ..base
+        },
     ]
 }
 
@@ -194,7 +205,11 @@ pub(crate) fn reference_logits(model: &Model, ids: &[u32]) -> Vec<Vec<i64>> {
 }
 
 /// The answer to a prompt by the reference, and how it ends.
-pub(crate) fn reference_answer(model: &Model, prompt: &[u32], params: &SelectionParams) -> (Vec<u32>, Finish) {
+pub(crate) fn reference_answer(
+    model: &Model,
+    prompt: &[u32],
+    params: &SelectionParams,
+) -> (Vec<u32>, Finish) {
     let mut reference = monai_model::reference::Reference::new(model);
     let mut residual = Vec::new();
     for &id in prompt {

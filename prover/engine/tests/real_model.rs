@@ -95,7 +95,9 @@ fn batches_of_one_and_seven_with_and_without_prefix_reuse_answer_like_the_refere
     let program = Program::new(Arc::clone(&MODEL), None).unwrap();
     // A long common beginning, so that there is something to reuse.
     let codec = TextCodec::of(&MODEL).unwrap();
-    let long = codec.chat_ids(&[Message::new("user", format!("{} {QUESTION}", "Read this twice. ".repeat(30)))]).unwrap();
+    let long = codec
+        .chat_ids(&[Message::new("user", format!("{} {QUESTION}", "Read this twice. ".repeat(30)))])
+        .unwrap();
     let job = |i: usize| match i % 3 {
         0 => Job::new(prompt.clone(), SelectionParams::greedy(24)),
         1 => Job::new(long.clone(), SelectionParams::greedy(16)),
@@ -115,7 +117,11 @@ fn batches_of_one_and_seven_with_and_without_prefix_reuse_answer_like_the_refere
                 // One after the other, the later ones find what the earlier ones have computed.
                 assert!(max_streams > 1 || came.iter().any(|a| a.2 > 0) == prefix_reuse);
                 let ids: Vec<Vec<u32>> = came.into_iter().map(|a| a.0).collect();
-                assert_eq!(*seen.get_or_insert_with(|| ids.clone()), ids, "{threads} {prefix_reuse} {max_streams}");
+                assert_eq!(
+                    *seen.get_or_insert_with(|| ids.clone()),
+                    ids,
+                    "{threads} {prefix_reuse} {max_streams}"
+                );
             }
         }
     }

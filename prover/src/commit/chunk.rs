@@ -3,10 +3,10 @@
 use ark_bn254::Fr;
 
 use super::error::CommitError;
-use super::field::{Sum, scalar_limbs, to_ark};
+use super::field::{Point, Sum, scalar_limbs, to_ark};
 use super::msm::msm;
 use super::srs::Srs;
-use halo2curves::group::{Curve, Group};
+use halo2curves::group::Group;
 use monai_inference::commitment::Commitment;
 use rayon::prelude::*;
 
@@ -141,5 +141,5 @@ pub(crate) fn commitment(sum: &Sum) -> Result<Commitment, CommitError> {
     if bool::from(sum.is_identity()) {
         return Ok(Commitment::IDENTITY);
     }
-    Ok(Commitment::new(to_ark(&sum.to_affine()))?)
+    Ok(Commitment::new(to_ark(&Point::from(*sum)))?)
 }

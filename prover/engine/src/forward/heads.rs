@@ -38,7 +38,8 @@ pub(super) fn project(
 ) -> Result<(), EngineError> {
     let a = &program.model.arch;
     let (packed, source) = (&program.layers[layer], &program.model.layers[layer]);
-    let [queries, keys, values] = [packed.q.apply(y, rows.len())?, packed.k.apply(y, rows.len())?, packed.v.apply(y, rows.len())?];
+    let [queries, keys, values] =
+        [packed.q.apply(y, rows.len())?, packed.k.apply(y, rows.len())?, packed.v.apply(y, rows.len())?];
     let heads = a.heads + 2 * a.kv_heads;
     let groups = rows.len().div_ceil(ROW_GROUP);
     pool.run(heads * groups, &|_, item| {
@@ -71,7 +72,8 @@ pub(super) fn project(
                 unsafe {
                     match part {
                         Part::Query => {
-                            q.part((row + c) * a.heads * a.head_dim + head * a.head_dim, a.head_dim).copy_from_slice(out);
+                            q.part((row + c) * a.heads * a.head_dim + head * a.head_dim, a.head_dim)
+                                .copy_from_slice(out);
                         }
                         Part::Key => tables[sequence].write_key(layer, head, position, out),
                         Part::Value => tables[sequence].write_value(layer, head, position, out),

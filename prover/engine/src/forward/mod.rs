@@ -189,7 +189,17 @@ impl Forward {
         self.mark(Stage::Qkv);
         let o = Shards::new(&mut self.o);
         let scratch = Shards::new(&mut self.scratch);
-        attention::attend(program, &mut self.pool, layer, rows, tables, &self.q, &o, &scratch, sink.as_deref());
+        attention::attend(
+            program,
+            &mut self.pool,
+            layer,
+            rows,
+            tables,
+            &self.q,
+            &o,
+            &scratch,
+            sink.as_deref(),
+        );
         self.mark(Stage::Attention);
         let w = &program.layers[layer].o;
         let h = Shards::new(&mut self.h);
@@ -224,13 +234,21 @@ impl Forward {
         };
         let p = Shards::new(&mut self.p);
         let observer = sink.as_deref();
-        linear::panel_pairs(isa, &mut self.pool, &l.gate, &l.up, &self.y, n, &|row, first, len, gate, up| {
-            // SAFETY: a panel of a row is one item's alone.
-            ew::gate_products(isa, gate, up, silu, unsafe { p.part(row * ffn + first, len) });
-            if let Some(s) = observer {
-                s.gate_and_up(rows[row].position, first, &gate[..len], &up[..len]);
-            }
-        })?;
+        linear::panel_pairs(
+            isa,
+            &mut self.pool,
+            &l.gate,
+            &l.up,
+            &self.y,
+            n,
+            &|row, first, len, gate, up| {
+                // SAFETY: a panel of a row is one item's alone.
+                ew::gate_products(isa, gate, up, silu, unsafe { p.part(row * ffn + first, len) });
+                if let Some(s) = observer {
+                    s.gate_and_up(rows[row].position, first, &gate[..len], &up[..len]);
+                }
+            },
+        )?;
         self.mark(Stage::GateUp);
         let (p, t, exponent) = (&self.p, Shards::new(&mut self.t), Shards::new(&mut self.exponent));
         each_row(&mut self.pool, n, &|row| {
@@ -253,7 +271,12 @@ impl Forward {
     }
 
     /// Last norm and logits of the rows that want them.
-    fn head(&mut self, program: &Program, rows: &[Row], trace: Option<&mut Trace>) -> Result<(), EngineError> {
+    fn head(
+        &mut self,
+        program: &Program,
+        rows: &[Row],
+        trace: Option<&mut Trace>,
+    ) -> Result<(), EngineError> {
         let a = &program.model.arch;
         let hidden = a.hidden;
         let mut wanted = 0;

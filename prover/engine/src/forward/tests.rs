@@ -37,7 +37,10 @@ fn logits_equal_the_reference_on_every_kernel_with_one_and_two_threads() {
         // More than a pass of rows, and more than two blocks of keys.
         let ids = ids(&model, 9, 137);
         let expected = reference_logits(&model, &ids);
-        assert!(expected[0] != expected[1] && expected[136].iter().any(|&a| a.abs() > 1 << 20), "logits that say something");
+        assert!(
+            expected[0] != expected[1] && expected[136].iter().any(|&a| a.abs() > 1 << 20),
+            "logits that say something"
+        );
         for kernel in Kernel::available() {
             for threads in [1, 2, 3] {
                 assert!(logits(&model, kernel, threads, &ids) == expected, "{kernel} {threads} {name}");

@@ -1,8 +1,8 @@
 //! Tiles for AVX2: two accumulators of eight channels for each activation row.
 
 use std::arch::x86_64::{
-    __m128i, __m256i, _mm_loadu_si128, _mm256_add_epi32, _mm256_cvtepi8_epi16, _mm256_loadu_si256, _mm256_madd_epi16,
-    _mm256_set1_epi32, _mm256_setzero_si256, _mm256_storeu_si256,
+    __m128i, __m256i, _mm_loadu_si128, _mm256_add_epi32, _mm256_cvtepi8_epi16, _mm256_loadu_si256,
+    _mm256_madd_epi16, _mm256_set1_epi32, _mm256_setzero_si256, _mm256_storeu_si256,
 };
 
 use super::{LANES, Sums};
@@ -25,7 +25,14 @@ pub(super) use by_cols;
 /// # Safety
 /// AVX2; `panel` has `pairs * 2 * LANES` values, `x` `2 * pairs` at each of `cols <= TILE` strides.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn tile_i8(panel: *const i8, x: *const i16, stride: usize, cols: usize, pairs: usize, out: &mut Sums) {
+pub(super) unsafe fn tile_i8(
+    panel: *const i8,
+    x: *const i16,
+    stride: usize,
+    cols: usize,
+    pairs: usize,
+    out: &mut Sums,
+) {
     // SAFETY: a panel's 32 bytes a pair are read in two halves of 16.
     let load = |p: usize| unsafe {
         let w = panel.add(p * 2 * LANES);

@@ -81,8 +81,8 @@ tiles!("avx512f,avx512bw", |sum, w, v| _mm512_add_epi32(sum, _mm512_madd_epi16(w
 /// With the fused multiply-add of 16-bit pairs (the form that wraps, not the one that saturates).
 pub(super) mod vnni {
     use super::{
-        __m256i, __m512i, LANES, Sums, _mm256_loadu_si256, _mm512_cvtepi8_epi16, _mm512_dpwssd_epi32,
-        _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512, by_cols,
+        __m256i, __m512i, _mm256_loadu_si256, _mm512_cvtepi8_epi16, _mm512_dpwssd_epi32, _mm512_loadu_si512,
+        _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512, LANES, Sums, by_cols,
     };
 
     tiles!("avx512f,avx512bw,avx512vnni", |sum, w, v| _mm512_dpwssd_epi32(sum, w, v));

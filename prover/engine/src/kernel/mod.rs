@@ -132,7 +132,9 @@ impl Isa {
                 #[cfg(target_arch = "x86_64")]
                 Kernel::Avx512 => avx512::tile_i8(panel.as_ptr(), x.as_ptr(), stride, cols, pairs, out),
                 #[cfg(target_arch = "x86_64")]
-                Kernel::Avx512Vnni => avx512::vnni::tile_i8(panel.as_ptr(), x.as_ptr(), stride, cols, pairs, out),
+                Kernel::Avx512Vnni => {
+                    avx512::vnni::tile_i8(panel.as_ptr(), x.as_ptr(), stride, cols, pairs, out)
+                }
                 #[cfg(target_arch = "aarch64")]
                 Kernel::Neon => neon::tile_i8(panel.as_ptr(), x.as_ptr(), stride, cols, pairs, out),
                 _ => scalar::tile(panel, x, stride, cols, out),

@@ -1,8 +1,8 @@
 //! Tiles for 64-bit ARM: the pairs of a panel are split into even and odd inner indices while loading.
 
 use std::arch::aarch64::{
-    int16x4x2_t, int16x8_t, int32x4_t, vdupq_n_s32, vget_high_s16, vget_low_s16, vld2_s16, vld2_s8, vmlal_n_s16,
-    vmovl_s8, vst1q_s32,
+    int16x4x2_t, int16x8_t, int32x4_t, vdupq_n_s32, vget_high_s16, vget_low_s16, vld2_s8, vld2_s16,
+    vmlal_n_s16, vmovl_s8, vst1q_s32,
 };
 
 use super::{LANES, Sums};
@@ -23,7 +23,14 @@ macro_rules! by_cols {
 /// # Safety
 /// NEON; `panel` has `pairs * 2 * LANES` values, `x` `2 * pairs` at each of `cols <= TILE` strides.
 #[target_feature(enable = "neon")]
-pub(super) unsafe fn tile_i8(panel: *const i8, x: *const i16, stride: usize, cols: usize, pairs: usize, out: &mut Sums) {
+pub(super) unsafe fn tile_i8(
+    panel: *const i8,
+    x: *const i16,
+    stride: usize,
+    cols: usize,
+    pairs: usize,
+    out: &mut Sums,
+) {
     // SAFETY: `half < 2`, so that 16 bytes at `half * 16` are inside the pair.
     let load = |p: usize, half: usize| unsafe {
         let w = vld2_s8(panel.add(p * 2 * LANES + half * LANES));

@@ -70,7 +70,9 @@ impl Packed {
             || m.multiplier.len() != m.rows
             || !(m.bias.is_empty() || m.bias.len() == m.rows)
         {
-            return Err(EngineError::Shape("a matrix has not as many weights, multipliers or biases as its shape says"));
+            return Err(EngineError::Shape(
+                "a matrix has not as many weights, multipliers or biases as its shape says",
+            ));
         }
         let panels = m.rows.div_ceil(LANES);
         let weights = match device {

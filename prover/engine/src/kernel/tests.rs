@@ -122,7 +122,8 @@ fn malformed_matrices_are_refused() {
         acc32: true,
     };
     assert!(Packed::new(&m(2, 8, 16, 2, 0), None).is_ok());
-    for bad in [m(2, 6, 12, 2, 0), m(2, 8, 15, 2, 0), m(2, 8, 16, 1, 0), m(2, 8, 16, 2, 1), m(2, 0, 0, 2, 0)] {
+    for bad in [m(2, 6, 12, 2, 0), m(2, 8, 15, 2, 0), m(2, 8, 16, 1, 0), m(2, 8, 16, 2, 1), m(2, 0, 0, 2, 0)]
+    {
         assert!(Packed::new(&bad, None).is_err());
     }
 }

@@ -201,7 +201,8 @@ mod tests {
         let held = fill(&mut c, 7, &ids);
         assert_eq!(held.len(), 3);
         c.release(&held);
-        let blocks = |found: Vec<(BlockId, PrefixKey)>| found.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+        let blocks =
+            |found: Vec<(BlockId, PrefixKey)>| found.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
         assert!(c.find(8, &ids, 200).is_empty(), "another scope");
         assert_eq!(blocks(c.find(7, &ids, 127)), held[..1], "at most `most` positions");
         let mut other = ids.clone();

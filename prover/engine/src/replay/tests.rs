@@ -15,7 +15,9 @@ fn replay(model: &Arc<Model>) -> Replay {
 fn true_answers_are_confirmed_and_any_other_id_is_named() {
     let model = model(&Variant::default(), 8);
     let mut replay = replay(&model);
-    for params in [SelectionParams::greedy(25), sampled(25, 9), SelectionParams { top_k: 5, ..sampled(25, 1) }] {
+    for params in
+        [SelectionParams::greedy(25), sampled(25, 9), SelectionParams { top_k: 5, ..sampled(25, 1) }]
+    {
         let prompt = ids(&model, 2, 70);
         let (output, finish) = reference_answer(&model, &prompt, &params);
         assert_eq!(replay.reexecute(&prompt, &params, &output, Some(finish)), Ok(()));
@@ -45,10 +47,16 @@ fn the_stop_rule_is_checked() {
     assert_eq!(replay.reexecute(&prompt, &params, part, None), Ok(()));
     assert_eq!(replay.reexecute(&prompt, &params, part, Some(Finish::Cancelled)), Ok(()));
     assert_eq!(replay.reexecute(&prompt, &params, part, Some(Finish::Stop)), finish("unfinished", "stop"));
-    assert_eq!(replay.reexecute(&prompt, &params, part, Some(Finish::Length)), finish("unfinished", "length"));
+    assert_eq!(
+        replay.reexecute(&prompt, &params, part, Some(Finish::Length)),
+        finish("unfinished", "length")
+    );
     let short = SelectionParams { max_tokens: 6, ..params.clone() };
     assert_eq!(replay.reexecute(&prompt, &short, part, Some(Finish::Length)), Ok(()));
-    assert_eq!(replay.reexecute(&prompt, &short, part, Some(Finish::Cancelled)), finish("length", "cancelled"));
+    assert_eq!(
+        replay.reexecute(&prompt, &short, part, Some(Finish::Cancelled)),
+        finish("length", "cancelled")
+    );
     let past = |position| Err(ReexecutionError::Mismatch(Mismatch::PastEnd { position }));
     assert_eq!(replay.reexecute(&prompt, &short, &output[..7], None), past(26));
     let at = part.iter().position(|&id| id == part[3]).unwrap();
@@ -90,7 +98,8 @@ fn check_layer(model: &Model, trace: &Trace, l: usize, p: usize, h: &mut [i64]) 
                     PairOrder::Half => (i, i + e / 2),
                 };
                 let at = p * e / 2 + i;
-                (head[b], head[c]) = s::rope_pair(head[b], head[c], model.tables.cos[at], model.tables.sin[at]);
+                (head[b], head[c]) =
+                    s::rope_pair(head[b], head[c], model.tables.cos[at], model.tables.sin[at]);
             }
         }
         raw
@@ -114,7 +123,8 @@ fn check_layer(model: &Model, trace: &Trace, l: usize, p: usize, h: &mut [i64]) 
             .collect();
         assert_eq!(t.scores[row.clone()], scores);
         let max = *scores.iter().max().unwrap();
-        let weights: Vec<u64> = scores.iter().map(|v| s::softmax_weight(&model.tables.exp, max - v)).collect();
+        let weights: Vec<u64> =
+            scores.iter().map(|v| s::softmax_weight(&model.tables.exp, max - v)).collect();
         assert!(t.e[row].iter().map(|&e| u64::from(e)).eq(weights.iter().copied()));
         let z = weights.iter().sum();
         let at = head * trace.ids.len() + p;
@@ -156,7 +166,10 @@ fn every_tensor_of_a_trace_follows_the_rules() {
         let trace = replay(&model).trace(&prompt, &params, &output).unwrap();
         let all = joined(&prompt, &output);
         assert_eq!(trace.ids, all);
-        assert!(trace.layers.iter().any(|l| l.exponent.iter().any(|&x| x > 0)), "exponents are exercised: {v:?}");
+        assert!(
+            trace.layers.iter().any(|l| l.exponent.iter().any(|&x| x > 0)),
+            "exponents are exercised: {v:?}"
+        );
         for (p, &id) in all.iter().enumerate() {
             let e = &model.embedding;
             let m = i64::from(e.multiplier[id as usize]);
@@ -168,7 +181,8 @@ fn every_tensor_of_a_trace_follows_the_rules() {
             assert_eq!(last.position, p);
             let y = normalise(&h, model.arch.norm_eps);
             assert!(last.y.iter().map(|&v| i64::from(v)).eq(y.iter().copied()));
-            let z: Vec<i64> = y.iter().zip(&model.final_gain).map(|(&y, &g)| s::r16(y * i64::from(g))).collect();
+            let z: Vec<i64> =
+                y.iter().zip(&model.final_gain).map(|(&y, &g)| s::r16(y * i64::from(g))).collect();
             assert!(last.z.iter().map(|&v| i64::from(v)).eq(z.iter().copied()));
             assert_eq!(last.logits, linear_raw(model.head(), &z));
             if let Some(&id) = output.get(p + 1 - prompt.len()) {

@@ -8,9 +8,9 @@
 //! that it is prefilled again later: the program is deterministic, and no bit of the answer depends on it. A job that fits
 //! the memory alone is always finished, because the oldest stream never waits.
 
+mod stream;
 #[cfg(test)]
 mod tests;
-mod stream;
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
@@ -216,7 +216,8 @@ impl Scheduler {
         let mut budget = if decoding > 0 { PREFILL_BESIDE_DECODE } else { MAX_ROWS };
         let mut plan: Vec<usize> = self.active.iter().map(|s| usize::from(s.decodes())).collect();
         // Those with least to do first: what they leave of their share goes to the others.
-        let mut prefilling: Vec<usize> = (0..self.active.len()).filter(|&i| !self.active[i].decodes()).collect();
+        let mut prefilling: Vec<usize> =
+            (0..self.active.len()).filter(|&i| !self.active[i].decodes()).collect();
         prefilling.sort_by_key(|&i| self.active[i].remaining());
         let mut left = prefilling.len();
         for i in prefilling {
@@ -264,10 +265,14 @@ impl Scheduler {
             return;
         }
         let begin = Instant::now();
-        let tables: Vec<Table> = self.active.iter_mut().map(|s| {
-            s.started.get_or_insert(begin);
-            self.cache.table(s.blocks())
-        }).collect();
+        let tables: Vec<Table> = self
+            .active
+            .iter_mut()
+            .map(|s| {
+                s.started.get_or_insert(begin);
+                self.cache.table(s.blocks())
+            })
+            .collect();
         let outcome = self.forward.run(&rows, &tables, None);
         drop(tables);
         if let Err(e) = outcome {
@@ -306,7 +311,12 @@ impl Scheduler {
                 continue;
             }
             let program = self.forward.program();
-            match self.active[row.sequence].take(program, &mut self.selector, row.position, self.forward.logits(i)) {
+            match self.active[row.sequence].take(
+                program,
+                &mut self.selector,
+                row.position,
+                self.forward.logits(i),
+            ) {
                 Next::Checked => {}
                 Next::Selected => selected += 1,
                 Next::Finished { finish, selected: new } => {

@@ -204,7 +204,11 @@ impl Stream {
         let index = position - self.job.prompt.len();
         if let Some(&came) = self.output.get(index) {
             if came != id {
-                return Next::Failed(EngineError::ResumeMismatch(Mismatch::Id { position, expected: id, came }));
+                return Next::Failed(EngineError::ResumeMismatch(Mismatch::Id {
+                    position,
+                    expected: id,
+                    came,
+                }));
             }
             self.checked = self.checked.max(index + 1);
             return match self.over() {
@@ -240,7 +244,8 @@ impl Stream {
             new_ids: self.output.len() - self.job.resume.len(),
         };
         // Nobody may listen any more.
-        let _ = self.events.send(Event::Finished(Finished { finish, output_ids: self.output.len(), timings }));
+        let _ =
+            self.events.send(Event::Finished(Finished { finish, output_ids: self.output.len(), timings }));
     }
 
     /// Tells that the job was stopped.

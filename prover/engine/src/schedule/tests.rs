@@ -68,7 +68,10 @@ fn batches_of_one_and_seven_with_and_without_prefix_reuse_answer_like_the_refere
     let model = tiny();
     let jobs = jobs(&model, 7);
     let expected: Vec<_> = jobs.iter().map(|j| reference_answer(&model, &j.prompt, &j.params)).collect();
-    assert!(expected.iter().any(|(output, _)| output.iter().any(|id| *id != output[0])), "the answers say something");
+    assert!(
+        expected.iter().any(|(output, _)| output.iter().any(|id| *id != output[0])),
+        "the answers say something"
+    );
     for threads in [1, 2] {
         for prefix_reuse in [false, true] {
             for max_streams in [1, 7] {
@@ -77,7 +80,11 @@ fn batches_of_one_and_seven_with_and_without_prefix_reuse_answer_like_the_refere
                 for _ in 0..2 {
                     let streams: Vec<_> = jobs.iter().map(|j| engine.submit(j.clone()).unwrap()).collect();
                     for (stream, expected) in streams.into_iter().zip(&expected) {
-                        assert_eq!(&answer(stream), expected, "threads {threads} reuse {prefix_reuse} {max_streams}");
+                        assert_eq!(
+                            &answer(stream),
+                            expected,
+                            "threads {threads} reuse {prefix_reuse} {max_streams}"
+                        );
                     }
                 }
                 let stats = engine.stats();
@@ -137,7 +144,10 @@ fn stop_ids_end_an_answer_with_themselves() {
     let stop = free[7];
     let params = SelectionParams { stop_ids: vec![stop], ..sampled(30, 1) };
     let first = free.iter().position(|&id| id == stop).unwrap();
-    assert_eq!(answer(engine.submit(Job::new(prompt.clone(), params.clone())).unwrap()), (free[..=first].to_vec(), Finish::Stop));
+    assert_eq!(
+        answer(engine.submit(Job::new(prompt.clone(), params.clone())).unwrap()),
+        (free[..=first].to_vec(), Finish::Stop)
+    );
     // What has ended can't be continued.
     let job = Job { resume: free[..first + 2].to_vec(), ..Job::new(prompt, params) };
     assert_eq!(engine.submit(job).unwrap_err(), EngineError::ResumeEnded { index: first });
@@ -197,10 +207,7 @@ impl Driven {
         self.scheduler.sweep();
         self.scheduler.admit();
         self.scheduler.pass();
-        self.receivers
-            .iter_mut()
-            .map(|r| std::iter::from_fn(|| r.try_recv().ok()).count())
-            .collect()
+        self.receivers.iter_mut().map(|r| std::iter::from_fn(|| r.try_recv().ok()).count()).collect()
     }
 }
 
@@ -305,7 +312,10 @@ fn what_cannot_be_served_is_refused_by_name() {
         refused(Job { params: SelectionParams::greedy(0), ..ok.clone() }),
         EngineError::Selection(_)
     ));
-    assert_eq!(refused(Job { logprobs: Some(21), ..ok.clone() }), EngineError::TooManyLogprobs { came: 21, max: 20 });
+    assert_eq!(
+        refused(Job { logprobs: Some(21), ..ok.clone() }),
+        EngineError::TooManyLogprobs { came: 21, max: 20 }
+    );
     assert_eq!(refused(Job { resume: vec![5; 11], ..ok.clone() }), EngineError::ResumeEnded { index: 10 });
     for bad in [
         EngineConfig { threads: 0, ..config },

@@ -23,6 +23,8 @@ pub(crate) struct Scratch {
 trait Operands {
     fn pair(&self, i: usize) -> (Point, Point);
     fn put(&mut self, i: usize, sum: Point);
+    /// Announces that pair `i` will be read soon.
+    fn announce(&self, i: usize);
 }
 
 struct Within<'a> {
@@ -39,6 +41,10 @@ impl Operands for Within<'_> {
     #[inline(always)]
     fn put(&mut self, i: usize, sum: Point) {
         self.points[self.pairs[i].0 as usize] = sum;
+    }
+    #[inline(always)]
+    fn announce(&self, _: usize) {
+        // A block's points are in the cache already.
     }
 }
 
@@ -57,6 +63,12 @@ impl Operands for Into<'_> {
     #[inline(always)]
     fn put(&mut self, i: usize, sum: Point) {
         self.target[self.pairs[i].0 as usize] = sum;
+    }
+    #[inline(always)]
+    fn announce(&self, i: usize) {
+        if let Some((a, _)) = self.pairs.get(i) {
+            prefetch(self.target, *a as usize);
+        }
     }
 }
 
@@ -79,33 +91,52 @@ pub(crate) fn add_into(
     }
 }
 
+/// Additions ahead of the current one whose operands are fetched.
+const AHEAD: usize = 12;
+
+/// Asks for a point's cache line.
 #[inline(always)]
-fn is_identity(p: &Point) -> bool {
-    // No point of the curve has x = 0: 3 is no square modulo q. So one comparison is enough.
-    p.x == Base::zero()
+pub(crate) fn prefetch(points: &[Point], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(p) = points.get(at) {
+        // SAFETY: a prefetch is a hint without effect on memory, and the address is that of a reference.
+        unsafe { core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>((&raw const *p).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (points, at);
 }
 
 fn run<O: Operands>(o: &mut O, n: usize, scratch: &mut Scratch) {
     scratch.denominators.clear();
     scratch.prefixes.clear();
     let mut product = Base::one();
+    let mut plain = true;
     for i in 0..n {
+        o.announce(i + AHEAD);
         let (p, q) = o.pair(i);
         let mut d = q.x - p.x;
-        if d == Base::zero() || is_identity(&p) || is_identity(&q) {
+        // Compared as they came from memory: comparing the fresh difference would wait for its store.
+        if p.x == q.x || p.is_identity() || q.is_identity() {
             d = special_denominator(&p, &q);
+            plain = false;
         }
         scratch.denominators.push(d);
         scratch.prefixes.push(product);
         product *= d;
     }
     // A product of non-zero factors.
-    let mut inverse = Option::<Base>::from(product.invert()).unwrap_or(Base::one());
+    let inverse = Option::<Base>::from(product.invert()).unwrap_or(Base::one());
+    if plain { slopes::<O, true>(o, n, scratch, inverse) } else { slopes::<O, false>(o, n, scratch, inverse) }
+}
+
+/// The backward pass. `PLAIN` says that the forward pass met no doubling, opposite or identity.
+#[inline(always)]
+fn slopes<O: Operands, const PLAIN: bool>(o: &mut O, n: usize, scratch: &Scratch, mut inverse: Base) {
     for i in (0..n).rev() {
         let (p, q) = o.pair(i);
         let inv = inverse * scratch.prefixes[i];
         inverse *= scratch.denominators[i];
-        let numerator = if p.x == q.x || is_identity(&p) || is_identity(&q) {
+        let numerator = if !PLAIN && (p.x == q.x || p.is_identity() || q.is_identity()) {
             match special_numerator(&p, &q) {
                 Special::Known(sum) => {
                     o.put(i, sum);
@@ -134,15 +165,15 @@ enum Special {
 #[cold]
 fn special_denominator(p: &Point, q: &Point) -> Base {
     // There is no point of order two, so 2y is not zero.
-    if !is_identity(p) && p == q { p.y.double() } else { Base::one() }
+    if !p.is_identity() && p == q { p.y.double() } else { Base::one() }
 }
 
 #[cold]
 fn special_numerator(p: &Point, q: &Point) -> Special {
-    if is_identity(p) {
+    if p.is_identity() {
         return Special::Known(*q);
     }
-    if is_identity(q) {
+    if q.is_identity() {
         return Special::Known(*p);
     }
     if p.y == q.y {
@@ -150,5 +181,5 @@ fn special_numerator(p: &Point, q: &Point) -> Special {
         return Special::Slope(square.double() + square);
     }
     // p = -q: same x, opposite y.
-    Special::Known(Point { x: Base::zero(), y: Base::zero() })
+    Special::Known(Point::IDENTITY)
 }

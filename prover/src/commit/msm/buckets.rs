@@ -6,11 +6,10 @@
 //! there are.
 
 use halo2curves::group::Group;
-use halo2curves::group::prime::PrimeCurveAffine;
 
-use super::batch_add::{Scratch, add_into, add_within};
+use super::batch_add::{Scratch, add_into, add_within, prefetch};
 use super::digits::Digits;
-use crate::commit::field::{Base, Point, Sum};
+use crate::commit::field::{Point, Sum};
 
 /// Points in a block: 256 KiB of coordinates.
 const BLOCK: usize = 4096;
@@ -26,15 +25,11 @@ pub(crate) struct Buckets {
     scratch: Scratch,
 }
 
-const fn identity() -> Point {
-    Point { x: Base::zero(), y: Base::zero() }
-}
-
 impl Buckets {
     /// Empty buckets for digits of `c` bits: magnitudes `1..=2^(c-1)`.
     pub(crate) fn new(c: u32) -> Self {
         Self {
-            buckets: vec![identity(); 1 << (c - 1)],
+            buckets: vec![Point::IDENTITY; 1 << (c - 1)],
             sorted: Vec::with_capacity(BLOCK),
             items: Vec::with_capacity(BLOCK),
             spare: Vec::with_capacity(BLOCK),
@@ -50,6 +45,8 @@ impl Buckets {
             self.items.clear();
             for (i, s) in scalars.iter().enumerate() {
                 let digit = s.digit(w, c);
+                // They will be read in the order of their buckets; here the order is that of memory.
+                prefetch(points, i);
                 if digit != 0 {
                     let bucket = u64::from(digit.unsigned_abs() - 1);
                     self.items.push(bucket << 32 | (i as u64) << 1 | u64::from(digit < 0));
@@ -147,8 +144,8 @@ fn running_sum(points: impl DoubleEndedIterator<Item = Point>) -> Sum {
     let mut running = Sum::identity();
     let mut total = Sum::identity();
     for p in points.rev() {
-        if !bool::from(p.is_identity()) {
-            running += p;
+        if !p.is_identity() {
+            running += p.affine();
         }
         total += running;
     }

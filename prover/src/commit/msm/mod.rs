@@ -71,17 +71,15 @@ mod tests {
     use super::*;
     use ark_bn254::Fr;
     use halo2curves::bn256;
-    use halo2curves::group::Curve;
 
     /// Distinct points with repeats, opposites and the identity among them.
     fn points(n: usize) -> Vec<Point> {
         let g = bn256::G1::generator();
-        let mut v: Vec<Point> = (0..n as u64).map(|i| (g * bn256::Fr::from(i * i + 3)).to_affine()).collect();
+        let mut v: Vec<Point> = (0..n as u64).map(|i| Point::from(g * bn256::Fr::from(i * i + 3))).collect();
         if n > 40 {
             v[7] = v[6];
             v[9] = -v[8];
-            let zero = super::super::field::base_from_limbs([0; 4]);
-            v[30] = Point { x: zero, y: zero };
+            v[30] = Point::IDENTITY;
             for i in 10..20 {
                 v[i] = v[10];
             }

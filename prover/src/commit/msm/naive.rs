@@ -11,5 +11,5 @@ pub(crate) fn naive(points: &[Point], scalars: &[Fr]) -> Sum {
     for (p, s) in points.iter().zip(scalars) {
         total += to_ark(p) * s;
     }
-    Sum::from(from_ark(&total.into_affine()))
+    Sum::from(from_ark(&total.into_affine()).affine())
 }

@@ -231,7 +231,7 @@ mod tests {
         header.extend(28u32.to_le_bytes());
         let mut g1 = Vec::new();
         for p in &srs.points {
-            p.write_raw(&mut g1).unwrap();
+            p.affine().write_raw(&mut g1).unwrap();
         }
         let mut g2 = raw_g2(&G2Affine::generator());
         g2.extend(raw_g2(&srs.key.tau_g2()));
@@ -290,7 +290,7 @@ mod tests {
         let srs = Srs::insecure_dev(5, b"ceremony").unwrap();
         let mut bytes = 5u32.to_le_bytes().to_vec();
         for p in srs.points.iter().chain(&srs.points) {
-            p.write_raw(&mut bytes).unwrap();
+            p.affine().write_raw(&mut bytes).unwrap();
         }
         bytes.extend(raw_g2(&G2Affine::generator()));
         bytes.extend(raw_g2(&srs.key.tau_g2()));

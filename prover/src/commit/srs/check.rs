@@ -4,11 +4,10 @@ use ark_bn254::{Bn254, G1Affine, G2Affine};
 use ark_ec::AffineRepr;
 use ark_ec::pairing::{Pairing, PairingOutput};
 use ark_ff::Zero;
-use halo2curves::group::Curve;
 use halo2curves::serde::SerdeObject;
 
 use super::Srs;
-use crate::commit::field::{RAW_POINT, to_ark};
+use crate::commit::field::{Point, RAW_POINT, to_ark};
 use crate::commit::msm::msm;
 
 impl Srs {
@@ -28,7 +27,7 @@ impl Srs {
         for points in self.points.chunks(1 << 14) {
             bytes.clear();
             for p in points {
-                bytes.extend_from_slice(&p.to_raw_bytes());
+                bytes.extend_from_slice(&p.affine().to_raw_bytes());
             }
             hasher.update(&bytes);
         }
@@ -41,8 +40,8 @@ impl Srs {
                 [r as u64, (r >> 64) as u64, 0, 0]
             })
             .collect();
-        let low = to_ark(&msm(&self.points[..combination.len()], &combination).to_affine());
-        let high = to_ark(&msm(&self.points[1..], &combination).to_affine());
+        let low = to_ark(&Point::from(msm(&self.points[..combination.len()], &combination)));
+        let high = to_ark(&Point::from(msm(&self.points[1..], &combination)));
         Bn254::multi_pairing([high, -low], [G2Affine::generator(), self.key.tau_g2()]) == PairingOutput::zero()
     }
 }

@@ -37,7 +37,7 @@ impl Srs {
         let tau_g2 = (G2Affine::generator() * tau).into_affine();
         let key = VerifierKey::new(SetupKind::InsecureDevelopment, variables, tau_g2)?;
         let tables = FixedBase::new(bn256::G1Affine::generator());
-        let mut points = vec![identity(); 1 << variables];
+        let mut points = vec![Point::IDENTITY; 1 << variables];
         points.par_chunks_mut(BLOCK).enumerate().for_each(|(block, out)| {
             let mut power = tau.pow([(block * BLOCK) as u64]);
             let scalars: Vec<[u64; 4]> = out
@@ -84,17 +84,13 @@ fn insecure_tau(seed: &[u8]) -> Fr {
     if tau.is_one() || tau == Fr::default() { Fr::from(2) } else { tau }
 }
 
-const fn identity() -> Point {
-    Point { x: bn256::Fq::zero(), y: bn256::Fq::zero() }
-}
-
 /// Multiples of one point, for every digit of every window.
 struct FixedBase {
     tables: Vec<Vec<Point>>,
 }
 
 impl FixedBase {
-    fn new(base: Point) -> Self {
+    fn new(base: bn256::G1Affine) -> Self {
         let windows = 254u32.div_ceil(WINDOW) + u32::from(254 % WINDOW == 0);
         let mut starts = Vec::new();
         let mut start = Sum::from(base);
@@ -116,9 +112,9 @@ impl FixedBase {
                         this
                     })
                     .collect();
-                let mut affine = vec![identity(); multiples.len()];
+                let mut affine = vec![step; multiples.len()];
                 Sum::batch_normalize(&multiples, &mut affine);
-                affine
+                affine.into_iter().map(Point::from).collect()
             })
             .collect();
         Self { tables }
@@ -129,7 +125,7 @@ impl FixedBase {
         let mut scratch = Scratch::default();
         let mut source = Vec::with_capacity(out.len());
         let mut pairs = Vec::with_capacity(out.len());
-        out.fill(identity());
+        out.fill(Point::IDENTITY);
         for (w, table) in self.tables.iter().enumerate() {
             source.clear();
             pairs.clear();

@@ -14,13 +14,14 @@ use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 
 use halo2curves::CurveAffine;
+use halo2curves::bn256;
 use halo2curves::serde::SerdeObject;
 use monai_inference::commitment::VerifierKey;
 use rayon::prelude::*;
 
 use super::Srs;
 use crate::commit::error::CommitError;
-use crate::commit::field::{Point, RAW_POINT, base_from_limbs};
+use crate::commit::field::{Base, Point, RAW_POINT};
 
 const MAGIC: [u8; 8] = *b"MNSRS\0\0\x01";
 
@@ -52,7 +53,7 @@ impl Srs {
             for points in self.points.chunks(PIECE / RAW_POINT) {
                 piece.clear();
                 for p in points {
-                    p.write_raw(&mut piece)?;
+                    p.affine().write_raw(&mut piece)?;
                 }
                 each(&piece)?;
             }
@@ -108,7 +109,7 @@ impl Srs {
         for _ in 0..(n * RAW_POINT).div_ceil(PIECE) {
             file.read_exact(&mut piece).map_err(io(path))?;
             hasher.update(&piece);
-            points.extend(piece.chunks_exact(RAW_POINT).map(Point::from_raw_bytes_unchecked));
+            points.extend(piece.chunks_exact(RAW_POINT).map(|raw| Point::from(bn256::G1Affine::from_raw_bytes_unchecked(raw))));
         }
         let got = hasher.finalize();
         if *got.as_bytes() != digest {
@@ -129,8 +130,8 @@ pub(super) fn checked_points(path: &Path, bytes: &[u8], out: &mut Vec<Point>) ->
         .with_min_len(1 << 10)
         .map(|raw| {
             let point = Point { x: base(raw.get(..32)?)?, y: base(raw.get(32..)?)? };
-            // The identity is (0, 0) here, which `is_on_curve` accepts.
-            (bool::from(point.is_on_curve()) && point.x != base_from_limbs([0; 4])).then_some(point)
+            // The identity counts as on the curve.
+            (bool::from(point.affine().is_on_curve()) && !point.is_identity()).then_some(point)
         })
         .collect();
     out.extend(points.ok_or_else(|| malformed(path, "a power is not a point of the group"))?);
@@ -138,8 +139,8 @@ pub(super) fn checked_points(path: &Path, bytes: &[u8], out: &mut Vec<Point>) ->
 }
 
 /// A base-field element from canonical Montgomery limbs.
-pub(super) fn base(raw: &[u8]) -> Option<halo2curves::bn256::Fq> {
-    halo2curves::bn256::Fq::from_raw_bytes(raw)
+pub(super) fn base(raw: &[u8]) -> Option<Base> {
+    Base::from_raw_bytes(raw)
 }
 
 #[cfg(test)]
