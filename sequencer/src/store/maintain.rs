@@ -66,9 +66,12 @@ pub fn migrate(data_dir: &Path) -> Result<Migration, StoreError> {
 }
 
 pub(super) fn erase_deleted(db: &DB) -> Result<(), StoreError> {
+    // The write-ahead log goes only once every family that it covers is flushed.
+    for cf in Cf::ALL {
+        db.flush_cf(handle(db, cf)?)?;
+    }
     for cf in Cf::PLAINTEXT {
         let handle = handle(db, cf)?;
-        db.flush_cf(handle)?;
         let mut options = CompactOptions::default();
         options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
         db.compact_range_cf_opt(handle, None::<&[u8]>, None::<&[u8]>, &options);
