@@ -133,7 +133,8 @@ fn nll_by_reference(model: &monai_model::artefact::Model, ids: &[u32]) -> f64 {
     let tau = i128::from((model.arch.tau_one + (1 << 31)) >> 32);
     let mut total = 0.0;
     for pair in ids.windows(2) {
-        let raw = reference.step(pair[0]);
+        let residual = reference.advance(pair[0]);
+        let raw = reference.logits(&residual);
         let logits: Vec<f64> =
             raw.iter().map(|&a| ((i128::from(a) * tau + (1 << 31)) >> 32) as f64 / 4096.0).collect();
         let top = logits.iter().copied().fold(f64::MIN, f64::max);

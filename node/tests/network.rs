@@ -242,3 +242,23 @@ async fn receipts_survive_a_killed_sequencer() {
         audit::check(receipt.to_string().as_bytes(), &net.anchors(), Some(&net.auditor())).unwrap();
     }
 }
+
+/// The first chunk leaves before the second token is computed: with two tokens a second, the answer's pieces come one
+/// by one and the first long before the last.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_chunk_does_not_wait_for_the_second_token() {
+    let net = Net::start(&[NodePlan { rate: Some(4.0) }; 1]).await;
+    let (body, calm) = long_question(&net, Some(300)).await;
+    let mut chunks = net.client.begin(&body).await.unwrap();
+    let (mut seen, mut times) = (Streamed::new(), Vec::new());
+    while let Some(chunk) = chunks.next().await {
+        let before = seen.pieces;
+        seen.take(&chunk);
+        if seen.pieces > before {
+            times.push(std::time::Instant::now());
+        }
+    }
+    assert_eq!(times.len(), calm.pieces);
+    // Pieces are at least a token apart, which takes 250 ms; a relay that gathers would send them together.
+    assert!(times.windows(2).all(|w| w[1] - w[0] > std::time::Duration::from_millis(100)), "{times:?}");
+}

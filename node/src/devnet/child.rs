@@ -43,17 +43,14 @@ impl Running {
     /// A log that can't be written, or a program that can't be started.
     pub(super) fn start(plan: Plan) -> Result<Self> {
         let (child, input) = spawn(&plan)?;
-        Ok(Self { plan, child, input, started: Instant::now(), short_lives: 0 })
+        let running = Self { plan, child, input, started: Instant::now(), short_lives: 0 };
+        running.announce();
+        Ok(running)
     }
 
-    /// The child's process id, while it runs.
-    pub(super) fn pid(&self) -> Option<u32> {
-        self.child.id()
-    }
-
-    /// The child's name.
-    pub(super) fn name(&self) -> &str {
-        &self.plan.name
+    fn announce(&self) {
+        let pid = self.child.id().map_or_else(|| "?".into(), |p| p.to_string());
+        eprintln!("{} started (pid {pid}), log {}", self.plan.name, self.plan.log.display());
     }
 
     /// Waits until the child ends by itself, and starts it again.
@@ -74,6 +71,7 @@ impl Running {
         eprintln!("{} ended ({status}); starting it again, see {}", self.plan.name, self.plan.log.display());
         (self.child, self.input) = spawn(&self.plan)?;
         self.started = Instant::now();
+        self.announce();
         Ok(())
     }
 

@@ -112,10 +112,6 @@ async fn supervise(
     model: &str,
     mut stop: watch::Receiver<bool>,
 ) -> Result<()> {
-    for child in children.iter() {
-        let pid = child.pid().map_or_else(|| "?".into(), |p| p.to_string());
-        eprintln!("{} started (pid {pid}), log {}", child.name(), layout.log(child.name()).display());
-    }
     let keep = async {
         // Each child is kept for ever; the first one that can't be ends the devnet.
         let mut kept: FuturesUnordered<_> = children
