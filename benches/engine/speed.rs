@@ -54,7 +54,10 @@ struct Medians {
 fn medians(rounds: &[Round]) -> Result<Medians> {
     let median = |value: fn(&Round) -> f64| -> Result<f64> {
         let mut all: Vec<f64> = rounds.iter().map(value).collect();
-        ensure!(!all.is_empty() && all.iter().all(|v| v.is_finite() && *v > 0.0), "a round measured nothing: {all:?}");
+        ensure!(
+            !all.is_empty() && all.iter().all(|v| v.is_finite() && *v > 0.0),
+            "a round measured nothing: {all:?}"
+        );
         all.sort_by(f64::total_cmp);
         let middle = all.len() / 2;
         Ok(if all.len() % 2 == 1 { all[middle] } else { (all[middle - 1] + all[middle]) / 2.0 })
@@ -72,7 +75,9 @@ pub(crate) fn measure(args: &crate::Args, input: &Input, python: Option<&Path>) 
     for threads in THREADS {
         let mut engine = Answering::start("the engine", &mut engine_command(input, threads, args.profile)?)?;
         let mut peer = match python {
-            Some(python) => Some(Answering::start("llama.cpp", &mut peer_command(args, input, python, threads)?)?),
+            Some(python) => {
+                Some(Answering::start("llama.cpp", &mut peer_command(args, input, python, threads)?)?)
+            }
             None => None,
         };
         // One round of each that does not count: files are read and memory is touched.
@@ -172,7 +177,8 @@ pub(crate) fn engine_child(args: &EngineArgs) -> Result<()> {
                 }
             }
             "memory" => {
-                let memory = monai_engine::memory().context("this system does not tell the memory of a process")?;
+                let memory =
+                    monai_engine::memory().context("this system does not tell the memory of a process")?;
                 writeln!(out, "{}", memory.peak)?;
             }
             "nll" => {

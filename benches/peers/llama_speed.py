@@ -18,14 +18,22 @@ threads, prompt, decode = map(int, sys.argv[3:6])
 llama = Llama(
     model_path=gguf, n_ctx=1024, n_batch=512, n_threads=threads, n_threads_batch=threads, verbose=False, no_perf=False
 )
+
+
+def evaluate(part):
+    llama.eval(part)
+    # The counters move when the computation is waited for.
+    llama_cpp.llama_synchronize(llama.ctx)
+
+
 for line in sys.stdin:
     if line.strip() != "round":
         sys.exit(f"unknown command {line!r}")
     llama.reset()
     llama_cpp.llama_perf_context_reset(llama.ctx)
-    llama.eval(ids[:prompt])
+    evaluate(ids[:prompt])
     for i in range(prompt, prompt + decode):
-        llama.eval(ids[i : i + 1])
+        evaluate(ids[i : i + 1])
     perf = llama_cpp.llama_perf_context(llama.ctx)
     if perf.n_p_eval != prompt or perf.n_eval != decode or perf.t_p_eval_ms <= 0 or perf.t_eval_ms <= 0:
         sys.exit(f"the counters do not add up: {perf.n_p_eval} of {prompt}, {perf.n_eval} of {decode}")
