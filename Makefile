@@ -37,3 +37,6 @@ test-rust: setup
 lint: setup ## formatting and clippy, warnings are errors
 	@cargo fmt --all --check
 	@$(ENV) cargo clippy --workspace --all-targets -- -D warnings
+
+bench-engine: setup ## the engine beside llama.cpp on the same GGUF (builds the peer once: 9 minutes); ends in a line of JSON
+	@benches/bench-engine
