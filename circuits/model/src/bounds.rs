@@ -102,8 +102,18 @@ struct At {
 }
 
 impl At {
-    fn require(&self, what: &'static str, channel: usize, bound: u128, limit: u128) -> Result<(), BoundError> {
-        if bound <= limit { Ok(()) } else { Err(BoundError { what, layer: self.layer, channel, bound, limit }) }
+    fn require(
+        &self,
+        what: &'static str,
+        channel: usize,
+        bound: u128,
+        limit: u128,
+    ) -> Result<(), BoundError> {
+        if bound <= limit {
+            Ok(())
+        } else {
+            Err(BoundError { what, layer: self.layer, channel, bound, limit })
+        }
     }
 }
 
@@ -162,7 +172,9 @@ impl NormInput {
         let stats = stats(m);
         let acc: Vec<u128> = stats
             .iter()
-            .map(|s| (u128::from(s.squares) * square).isqrt().min(u128::from(s.magnitudes) * NORM_MAX as u128))
+            .map(|s| {
+                (u128::from(s.squares) * square).isqrt().min(u128::from(s.magnitudes) * NORM_MAX as u128)
+            })
             .collect();
         let raw = acc.iter().enumerate().map(|(n, &a)| raw_bound(m, n, a)).collect();
         Self { acc, raw, squares: stats.iter().map(|s| s.squares).collect() }
@@ -218,7 +230,12 @@ pub fn analyse(model: &Model) -> Result<Report, BoundError> {
     }
     let (head_acc32, logit_bound) = head(model)?;
     let tau_max = u32::try_from(LOGIT_LIMIT / logit_bound.max(1)).unwrap_or(u32::MAX);
-    At { layer: None }.require("temperature 1 of the logits", 0, u128::from(model.arch.tau_one >> 32), u128::from(tau_max))?;
+    At { layer: None }.require(
+        "temperature 1 of the logits",
+        0,
+        u128::from(model.arch.tau_one >> 32),
+        u128::from(tau_max),
+    )?;
     let logit_bound = u64::try_from(logit_bound).unwrap_or(u64::MAX);
     Ok(Report { layers, head_acc32, logit_bound, tau_max })
 }
@@ -270,7 +287,12 @@ fn rope_square(model: &Model) -> u128 {
 }
 
 /// q, k, v and the scores. Returns the bounds of the channels of `v`.
-fn attention_inputs(at: &At, a: &Arch, layer: &Layer, turn: u128) -> Result<(LayerFlags, Vec<u64>), BoundError> {
+fn attention_inputs(
+    at: &At,
+    a: &Arch,
+    layer: &Layer,
+    turn: u128,
+) -> Result<(LayerFlags, Vec<u64>), BoundError> {
     let square = norm_square(a.hidden);
     let q = NormInput::new(&layer.q, square);
     let k = NormInput::new(&layer.k, square);
@@ -340,7 +362,13 @@ fn linear_pairs(
 }
 
 /// Bounds of the L2 norm of each rotated channel pair of one head that has a norm and integer gains.
-fn normed_pairs(at: &At, what: &'static str, a: &Arch, gain: &[i32], turn: u128) -> Result<Vec<u128>, BoundError> {
+fn normed_pairs(
+    at: &At,
+    what: &'static str,
+    a: &Arch,
+    gain: &[i32],
+    turn: u128,
+) -> Result<Vec<u128>, BoundError> {
     let length = isqrt_ceil(norm_square(a.head_dim));
     (0..a.head_dim / 2)
         .map(|i| {
@@ -361,7 +389,13 @@ fn turned(at: &At, what: &'static str, channel: usize, length: u128, turn: u128)
     Ok((rotated >> 32) + 2)
 }
 
-fn output(at: &At, a: &Arch, layer: &Layer, values: &[u64], flags: &mut LayerFlags) -> Result<(), BoundError> {
+fn output(
+    at: &At,
+    a: &Arch,
+    layer: &Layer,
+    values: &[u64],
+    flags: &mut LayerFlags,
+) -> Result<(), BoundError> {
     let group = a.heads / a.kv_heads;
     let x: Vec<u64> = (0..a.heads * a.head_dim)
         .map(|c| values[(c / a.head_dim / group) * a.head_dim + c % a.head_dim])
@@ -374,7 +408,13 @@ fn output(at: &At, a: &Arch, layer: &Layer, values: &[u64], flags: &mut LayerFla
     Ok(())
 }
 
-fn feed_forward(at: &At, a: &Arch, layer: &Layer, silu: &[u64], flags: &mut LayerFlags) -> Result<(), BoundError> {
+fn feed_forward(
+    at: &At,
+    a: &Arch,
+    layer: &Layer,
+    silu: &[u64],
+    flags: &mut LayerFlags,
+) -> Result<(), BoundError> {
     let square = norm_square(a.hidden);
     let gate = NormInput::new(&layer.gate, square);
     let up = NormInput::new(&layer.up, square);
@@ -419,7 +459,8 @@ fn head(model: &Model) -> Result<(bool, u128), BoundError> {
                 squares += part as u128;
             }
             // z differs from y gain / 2^16 by at most one half a channel.
-            let by_norm = (isqrt_ceil(squares) * isqrt_ceil(square) >> 16) + 1 + u128::from(magnitudes).div_ceil(2);
+            let by_norm =
+                (isqrt_ceil(squares) * isqrt_ceil(square) >> 16) + 1 + u128::from(magnitudes).div_ceil(2);
             by_norm.min(u128::from(magnitudes) * NORM_MAX as u128)
         })
         .collect();

@@ -19,9 +19,7 @@ pub struct Reference<'m> {
 /// `A[rows]` of a matrix for one input row.
 #[must_use]
 pub fn linear_raw(m: &Linear, x: &[i64]) -> Vec<i64> {
-    (0..m.rows)
-        .map(|n| m.raw(n, m.row(n).iter().zip(x).map(|(&w, &x)| i64::from(w) * x).sum()))
-        .collect()
+    (0..m.rows).map(|n| m.raw(n, m.row(n).iter().zip(x).map(|(&w, &x)| i64::from(w) * x).sum())).collect()
 }
 
 /// RMSNorm of a row without gain.

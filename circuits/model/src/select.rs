@@ -26,7 +26,8 @@ pub fn select(raw: &[i64], params: &SelectionParams, weight_table: &[u32], word:
         all += u128::from(*c) * u128::from(w);
     }
     let delta = threshold(&count, weight_table, all, params);
-    let kept = |l: i64| usize::try_from(max - l).ok().filter(|&d| d <= delta).and_then(|d| weight_table.get(d));
+    let kept =
+        |l: i64| usize::try_from(max - l).ok().filter(|&d| d <= delta).and_then(|d| weight_table.get(d));
     let z: u128 = logits.iter().filter_map(|&l| kept(l)).map(|&w| u128::from(w)).sum();
     let word = if params.top_k == 1 { 0 } else { word };
     let target = (u128::from(word) * z) >> 64;

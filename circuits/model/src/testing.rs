@@ -152,7 +152,9 @@ impl FloatModel for TinySource {
         let (mean, scale) = match part {
             Part::Embedding => (0.0, 0.5),
             Part::Head => (0.0, 1.5 / (cols as f32).sqrt()),
-            Part::FinalNorm | Part::AttnNorm(_) | Part::FfnNorm(_) | Part::QNorm(_) | Part::KNorm(_) => (1.0, 0.2),
+            Part::FinalNorm | Part::AttnNorm(_) | Part::FfnNorm(_) | Part::QNorm(_) | Part::KNorm(_) => {
+                (1.0, 0.2)
+            }
             Part::QBias(_) | Part::KBias(_) | Part::VBias(_) | Part::OBias(_) => (0.0, 0.3),
             _ => (0.0, 1.5 / (cols as f32).sqrt()),
         };
@@ -179,7 +181,8 @@ pub fn tiny_text() -> TextConfig {
         .chain((0..=255).map(|b| byte_char(b).to_string()))
         .chain(merges.iter().map(|(a, b)| format!("{a}{b}")))
         .collect();
-    let added = (0u32..).zip(special).map(|(id, s)| AddedToken { id, content: s.into(), special: true }).collect();
+    let added =
+        (0u32..).zip(special).map(|(id, s)| AddedToken { id, content: s.into(), special: true }).collect();
     let tokenizer = Bpe {
         tokens: &tokens,
         merges: merges.to_vec(),

@@ -16,9 +16,13 @@ use monai_model::source::open;
 use monai_model::text::{Message, TextCodec};
 use monai_protocol::SelectionParams;
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 /// The identity of the artefact: import makes it on every machine.
 const IDENTITY: &str = "bee11b7b30c724fc31bc7e0accb230a2757aadccc0edaa6c32687b04ea2f2125";
+
+/// SHA-256 of the raw logits (little-endian i64) after the question, by `data/independent.py`.
+const LOGITS: &str = "860d815d0006a1e1ee85532590fa9f82051d3a426c62c3c798a768b8f29539b9";
 
 fn gguf() -> PathBuf {
     let cache = std::env::var_os("MONAI_CACHE").map(PathBuf::from);
@@ -84,6 +88,8 @@ fn the_capital_of_france_is_paris() {
     };
     let mut reference = Reference::new(&model);
     let mut residual = ids.iter().fold(Vec::new(), |_, &id| reference.advance(id));
+    let bytes: Vec<u8> = reference.logits(&residual).iter().flat_map(|a| a.to_le_bytes()).collect();
+    assert_eq!(hex::encode(Sha256::digest(bytes)), LOGITS, "another implementation of the rules");
     while ids.len() < prompt + 16 {
         let next = select(&reference.logits(&residual), &params, &model.tables.weight, 0).unwrap();
         ids.push(next);

@@ -11,8 +11,8 @@ use rayon::prelude::*;
 
 use super::FileError;
 use super::header::{
-    ALIGN, FORMAT_VERSION, Header, Kind, MAGIC, MAX_HEADER_BYTES, MAX_NAME_BYTES, PREFIX, SectionInfo, TEMPLATE,
-    TOKENIZER,
+    ALIGN, FORMAT_VERSION, Header, Kind, MAGIC, MAX_HEADER_BYTES, MAX_NAME_BYTES, PREFIX, SectionInfo,
+    TEMPLATE, TOKENIZER,
 };
 use super::sections::{Expected, Presence, expected};
 use crate::artefact::{HeadNorm, Int8s, Layer, Linear, Model, ModelId, Tables, TextConfig};
@@ -38,8 +38,7 @@ pub fn load(path: &Path, expected: Option<&ModelId>) -> Result<Model, ModelError
     if let Some(want) = expected {
         same("model", &hex::encode(want.0), &hex::encode(id.0))?;
     }
-    let (offsets, end) =
-        header.layout(start).ok_or(FileError::Length("sections longer than any file"))?;
+    let (offsets, end) = header.layout(start).ok_or(FileError::Length("sections longer than any file"))?;
     let name = name(&map, end)?;
     let file = Sections { map: &map, header: &header, offsets };
     file.verify(start)?;
@@ -190,7 +189,8 @@ impl Sections<'_> {
 
     fn model(&self, id: ModelId, name: String) -> Result<Model, ModelError> {
         let a = &self.header.arch;
-        let mut cursor = Cursor { file: self, next: 0, acc32: self.header.acc32.iter().map(String::as_str).collect() };
+        let mut cursor =
+            Cursor { file: self, next: 0, acc32: self.header.acc32.iter().map(String::as_str).collect() };
         let embedding = cursor.linear("embedding")?;
         let head = if a.tied_head { None } else { Some(cursor.linear("head")?) };
         let mut layers = Vec::with_capacity(a.layers);
@@ -223,11 +223,12 @@ impl Sections<'_> {
             sin: cursor.values("tables.sin", i16::from_le_bytes)?,
         };
         if tables.exp != tables::exp_table() || tables.weight != tables::weight_table() {
-            return Err(FileError::section("tables.exp", "this or the weight table is not the frozen one").into());
+            return Err(
+                FileError::section("tables.exp", "this or the weight table is not the frozen one").into()
+            );
         }
         let arch = a.clone();
-        let model =
-            Model { id, name, arch, embedding, head, layers, final_gain, tables, text: self.text()? };
+        let model = Model { id, name, arch, embedding, head, layers, final_gain, tables, text: self.text()? };
         if !cursor.acc32.is_empty() || (!a.tied_head && !model.embedding.acc32) {
             return Err(FileError::Header("acc32 names the wrong matrices".into()).into());
         }
@@ -242,7 +243,9 @@ impl Sections<'_> {
         let t = &self.header.text;
         let vocab = self.header.arch.vocab;
         if t.eos_ids.iter().chain(&t.bos_id).any(|&id| id as usize >= vocab) || t.eos_ids.is_empty() {
-            return Err(FileError::Value("an end or begin id is outside the vocabulary, or there is none".into()));
+            return Err(FileError::Value(
+                "an end or begin id is outside the vocabulary, or there is none".into(),
+            ));
         }
         Ok(TextConfig {
             tokenizer_json: utf8(tokenizer, TOKENIZER)?,
@@ -269,7 +272,11 @@ impl Cursor<'_> {
         (self.file.header.sections.get(i)?.name == name).then(|| self.next += 1).map(|()| i)
     }
 
-    fn values<T, const N: usize>(&mut self, name: &str, decode: fn([u8; N]) -> T) -> Result<Vec<T>, FileError> {
+    fn values<T, const N: usize>(
+        &mut self,
+        name: &str,
+        decode: fn([u8; N]) -> T,
+    ) -> Result<Vec<T>, FileError> {
         let i = self.take(name).ok_or_else(|| FileError::section(name, "missing"))?;
         Ok(self.file.bytes(i).as_chunks().0.iter().map(|&b| decode(b)).collect())
     }

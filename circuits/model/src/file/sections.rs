@@ -91,10 +91,8 @@ pub(super) fn contents<'a>(m: &'a Model) -> Vec<Section<'a>> {
         let has = |m: &Linear| !m.bias.is_empty();
         Presence { q_bias: has(&y.q), k_bias: has(&y.k), v_bias: has(&y.v), o_bias: has(&y.o) }
     });
-    let mut out: Vec<_> = list
-        .into_iter()
-        .map(|shape| Section { bytes: section(m, &shape.name), shape })
-        .collect();
+    let mut out: Vec<_> =
+        list.into_iter().map(|shape| Section { bytes: section(m, &shape.name), shape }).collect();
     let text = |name: &str, s: &'a str| Section {
         shape: Expected { name: name.into(), kind: Kind::Utf8, rows: 1, cols: s.len() },
         bytes: Cow::Borrowed(s.as_bytes()),

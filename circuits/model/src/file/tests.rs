@@ -9,8 +9,15 @@ use crate::error::ModelError;
 use crate::testing::{TinyOptions, tiny};
 
 fn small() -> Model {
-    let options =
-        TinyOptions { layers: 1, hidden: 64, ffn: 64, heads: 2, kv_heads: 1, max_positions: 16, ..TinyOptions::default() };
+    let options = TinyOptions {
+        layers: 1,
+        hidden: 64,
+        ffn: 64,
+        heads: 2,
+        kv_heads: 1,
+        max_positions: 16,
+        ..TinyOptions::default()
+    };
     tiny(&options).unwrap()
 }
 

@@ -97,8 +97,12 @@ pub fn dequantise(kind: TensorType, bytes: &[u8]) -> Vec<f32> {
             TensorType::F32 => out.push(f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
             TensorType::F16 => out.push(half_at(b, 0)),
             TensorType::Bf16 => out.push(bf16::from_le_bytes([b[0], b[1]]).to_f32()),
-            TensorType::Q4_0 => nibbles(&b[2..18], |_| 0, &mut out, |q| half_at(b, 0) * (q as i32 - 8) as f32),
-            TensorType::Q4_1 => nibbles(&b[4..20], |_| 0, &mut out, |q| half_at(b, 0) * q as f32 + half_at(b, 2)),
+            TensorType::Q4_0 => {
+                nibbles(&b[2..18], |_| 0, &mut out, |q| half_at(b, 0) * (q as i32 - 8) as f32)
+            }
+            TensorType::Q4_1 => {
+                nibbles(&b[4..20], |_| 0, &mut out, |q| half_at(b, 0) * q as f32 + half_at(b, 2))
+            }
             TensorType::Q5_0 => {
                 let high = |i| fifth_bit(&b[2..6], i);
                 nibbles(&b[6..22], high, &mut out, |q| half_at(b, 0) * (q as i32 - 16) as f32);

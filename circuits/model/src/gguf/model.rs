@@ -93,7 +93,15 @@ impl FloatModel for GgufModel {
     }
 
     fn name(&self) -> String {
-        self.gguf.text("general.name").ok().flatten().unwrap_or("unnamed").chars().filter(|c| !c.is_control()).take(64).collect()
+        self.gguf
+            .text("general.name")
+            .ok()
+            .flatten()
+            .unwrap_or("unnamed")
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(64)
+            .collect()
     }
 }
 
@@ -131,8 +139,7 @@ fn architecture(g: &Gguf) -> Result<FloatArch, ModelError> {
         .map(|(_, i)| *i)
         .ok_or_else(|| GgufError::Unsupported(format!("architecture {name:?}")))?;
     let prefix = format!("{name}.");
-    if let Some(key) =
-        g.metadata.keys().find(|k| k.strip_prefix(&prefix).is_some_and(|k| !KEYS.contains(&k)))
+    if let Some(key) = g.metadata.keys().find(|k| k.strip_prefix(&prefix).is_some_and(|k| !KEYS.contains(&k)))
     {
         return Err(GgufError::Unsupported(format!("key {key:?}")).into());
     }

@@ -29,8 +29,18 @@ struct Blocks {
 fn dequantised_blocks_have_the_bits_of_the_gguf_package() {
     let all: BTreeMap<String, Blocks> =
         serde_json::from_str(include_str!("../../tests/data/dequant.json")).unwrap();
-    let ids = [("F32", 0), ("F16", 1), ("BF16", 30), ("Q4_0", 2), ("Q4_1", 3), ("Q5_0", 6), ("Q5_1", 7), ("Q8_0", 8)];
-    let ids: BTreeMap<&str, u32> = ids.into_iter().chain([("Q4_K", 12), ("Q5_K", 13), ("Q6_K", 14)]).collect();
+    let ids = [
+        ("F32", 0),
+        ("F16", 1),
+        ("BF16", 30),
+        ("Q4_0", 2),
+        ("Q4_1", 3),
+        ("Q5_0", 6),
+        ("Q5_1", 7),
+        ("Q8_0", 8),
+    ];
+    let ids: BTreeMap<&str, u32> =
+        ids.into_iter().chain([("Q4_K", 12), ("Q5_K", 13), ("Q6_K", 14)]).collect();
     assert_eq!(all.len(), ids.len());
     for (name, b) in all {
         let kind = TensorType::from_id(ids[name.as_str()]).unwrap();
@@ -98,9 +108,17 @@ fn hostile_headers_get_typed_errors() {
     assert!(matches!(parse(&counts), GgufError::TooMany { what: "tensors", .. }));
     let mut counts = SMOLLM.to_vec();
     counts[16..24].copy_from_slice(&65_536u64.to_le_bytes());
-    assert!(matches!(parse(&counts), GgufError::Truncated(_) | GgufError::Duplicate(_) | GgufError::TooMany { .. } | GgufError::ValueType(_) | GgufError::Utf8(_)));
+    assert!(matches!(
+        parse(&counts),
+        GgufError::Truncated(_)
+            | GgufError::Duplicate(_)
+            | GgufError::TooMany { .. }
+            | GgufError::ValueType(_)
+            | GgufError::Utf8(_)
+    ));
     // A string and an array that claim to be longer than any file.
-    let long = |bytes: &[u8]| [&b"GGUF\x03\0\0\0"[..], &0u64.to_le_bytes(), &1u64.to_le_bytes(), bytes].concat();
+    let long =
+        |bytes: &[u8]| [&b"GGUF\x03\0\0\0"[..], &0u64.to_le_bytes(), &1u64.to_le_bytes(), bytes].concat();
     let key = [&1u64.to_le_bytes()[..], b"k"].concat();
     let text = [&key[..], &8u32.to_le_bytes(), &u64::MAX.to_le_bytes()].concat();
     assert_eq!(parse(&long(&text)), GgufError::Truncated("a metadata value"));
@@ -122,7 +140,10 @@ fn what_is_not_understood_is_refused_by_name() {
     };
     refused(&patched(b"llama.rope.freq_base", b"llama.rope.freq_bose"), "freq_bose");
     refused(&patched(b"blk.0.ffn_down.weight", b"blk.0.ffn_dawn.weight"), "ffn_dawn");
-    refused(&patched(b"\x05\x00\x00\x00\x00\x00\x00\x00llama", b"\x05\x00\x00\x00\x00\x00\x00\x00mamba"), "mamba");
+    refused(
+        &patched(b"\x05\x00\x00\x00\x00\x00\x00\x00llama", b"\x05\x00\x00\x00\x00\x00\x00\x00mamba"),
+        "mamba",
+    );
     refused(&patched(b"smollm", b"smolln"), "smolln");
     refused(&patched(b"blk.0.attn_k.weight", b"blk.0.attn_v.weight"), "twice");
 }

@@ -13,10 +13,12 @@ const MAX_MERGES: usize = 1 << 21;
 const END_TOKENS: [&str; 7] =
     ["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<|end|>", "<end_of_turn>", "</s>"];
 
-const BYTE_LEVEL: &str = r#"{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}"#;
+const BYTE_LEVEL: &str =
+    r#"{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}"#;
 const BYTE_LEVEL_PLAIN: &str =
     r#"{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":false}"#;
-const DECODE_BYTES: &str = r#"{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":true,"use_regex":true}"#;
+const DECODE_BYTES: &str =
+    r#"{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":true,"use_regex":true}"#;
 
 /// The tokens by id.
 pub(super) fn tokens(g: &Gguf) -> Result<&[String], GgufError> {
@@ -50,7 +52,9 @@ pub(super) fn text(g: &Gguf) -> Result<TextConfig, GgufError> {
     let mut eos_ids: Vec<u32> = [eos, id("eot")?, id("eom")?].into_iter().flatten().collect();
     let known = (0u32..).zip(tokens).zip(&types);
     eos_ids.extend(
-        known.filter(|((_, t), kind)| **kind == CONTROL && END_TOKENS.contains(&t.as_str())).map(|((id, _), _)| id),
+        known
+            .filter(|((_, t), kind)| **kind == CONTROL && END_TOKENS.contains(&t.as_str()))
+            .map(|((id, _), _)| id),
     );
     eos_ids.sort_unstable();
     eos_ids.dedup();
@@ -99,7 +103,8 @@ fn byte_level(g: &Gguf, tokens: &[String], types: &[i64]) -> Result<(String, boo
     let vocabulary: HashSet<&str> = tokens.iter().map(String::as_str).collect();
     let mut merges = Vec::with_capacity(lines.len());
     for line in lines {
-        let (a, b) = line.split_once(' ').ok_or_else(|| GgufError::key(key, "has a merge without a space"))?;
+        let (a, b) =
+            line.split_once(' ').ok_or_else(|| GgufError::key(key, "has a merge without a space"))?;
         let whole = format!("{a}{b}");
         if ![a, b, whole.as_str()].iter().all(|t| vocabulary.contains(t)) {
             return Err(GgufError::key(key, format!("merges {line:?}, which is not in the vocabulary")));
@@ -162,8 +167,13 @@ fn sentencepiece(g: &Gguf, tokens: &[String], types: &[i64]) -> Result<String, G
         Some(Array::Floats(v)) if v.len() == tokens.len() && v.iter().all(|s| s.is_finite()) => v,
         _ => return Err(GgufError::key(key, "is no finite score a token")),
     };
-    let index: HashMap<&str, u32> =
-        tokens.iter().zip(0u32..).zip(types).filter(|((t, _), kind)| !t.is_empty() && **kind == NORMAL).map(|((t, i), _)| (t.as_str(), i)).collect();
+    let index: HashMap<&str, u32> = tokens
+        .iter()
+        .zip(0u32..)
+        .zip(types)
+        .filter(|((t, _), kind)| !t.is_empty() && **kind == NORMAL)
+        .map(|((t, i), _)| (t.as_str(), i))
+        .collect();
     // A token may be made of two others in several ways; each is a merge with the rank of the whole. Higher scores
     // merge first; equal scores in the order of the ids, so that the result does not depend on iteration.
     let mut merges: Vec<(f64, u32, u32, u32, &str, &str)> = Vec::new();
@@ -187,7 +197,9 @@ fn sentencepiece(g: &Gguf, tokens: &[String], types: &[i64]) -> Result<String, G
     let prefix = g.bool("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
     let replace = r#"{"type":"Replace","pattern":{"String":" "},"content":"▁"}"#;
     let normalizer = match prefix {
-        true => format!(r#"{{"type":"Sequence","normalizers":[{{"type":"Prepend","prepend":"▁"}},{replace}]}}"#),
+        true => {
+            format!(r#"{{"type":"Sequence","normalizers":[{{"type":"Prepend","prepend":"▁"}},{replace}]}}"#)
+        }
         false => replace.into(),
     };
     let strip = if prefix { r#",{"type":"Strip","content":" ","start":1,"stop":0}"# } else { "" };

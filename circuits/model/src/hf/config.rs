@@ -112,8 +112,10 @@ impl Config {
             None => return no(format!("width {hidden} over {heads} heads")),
         };
         // A sequence that is no longer than the window never notices it.
-        let window = self.sliding_window.filter(|_| self.use_sliding_window.unwrap_or(self.model_type == "mistral"));
-        let max_positions = window.map_or(self.max_position_embeddings, |w| w.min(self.max_position_embeddings));
+        let window =
+            self.sliding_window.filter(|_| self.use_sliding_window.unwrap_or(self.model_type == "mistral"));
+        let max_positions =
+            window.map_or(self.max_position_embeddings, |w| w.min(self.max_position_embeddings));
         Ok(FloatArch {
             layers: self.num_hidden_layers as usize,
             hidden,
@@ -156,7 +158,8 @@ impl Config {
                 let factor = positive("factor", r.factor)?;
                 let low = positive("low_freq_factor", r.low_freq_factor)?;
                 let high = positive("high_freq_factor", r.high_freq_factor)?;
-                let length = positive("original_max_position_embeddings", r.original_max_position_embeddings)?;
+                let length =
+                    positive("original_max_position_embeddings", r.original_max_position_embeddings)?;
                 if high <= low {
                     return Err(HfError::json(FILE, "high_freq_factor is not above low_freq_factor"));
                 }
@@ -213,8 +216,14 @@ mod tests {
 
     #[test]
     fn a_sliding_window_caps_the_positions() {
-        assert_eq!(config(r#","sliding_window":1024,"use_sliding_window":true"#).unwrap().max_positions, 1024);
-        assert_eq!(config(r#","sliding_window":1024,"use_sliding_window":false"#).unwrap().max_positions, 4096);
+        assert_eq!(
+            config(r#","sliding_window":1024,"use_sliding_window":true"#).unwrap().max_positions,
+            1024
+        );
+        assert_eq!(
+            config(r#","sliding_window":1024,"use_sliding_window":false"#).unwrap().max_positions,
+            4096
+        );
         assert_eq!(config(r#","sliding_window":null"#).unwrap().max_positions, 4096);
     }
 

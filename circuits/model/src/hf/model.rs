@@ -56,7 +56,10 @@ impl HfModel {
             // SAFETY: the map is read-only and every access is checked against its length. A file that changes during
             // the import gives another model or an error: only bytes are read.
             let map = unsafe { Mmap::map(&file) }.map_err(ModelError::io(&path))?;
-            let bad = |e: safetensors::SafeTensorError| HfError::Safetensors { file: name.clone(), reason: e.to_string() };
+            let bad = |e: safetensors::SafeTensorError| HfError::Safetensors {
+                file: name.clone(),
+                reason: e.to_string(),
+            };
             let parsed = SafeTensors::deserialize(&map).map_err(bad)?;
             for (tensor, view) in parsed.iter() {
                 let data = view.data();
@@ -75,8 +78,11 @@ impl HfModel {
             shards.push(map);
         }
         let has = |part: Part| tensors.contains_key(&tensor_name(part));
-        let present =
-            Present { qkv_bias: has(Part::QBias(0)), o_bias: has(Part::OBias(0)), qk_norm: has(Part::QNorm(0)) };
+        let present = Present {
+            qkv_bias: has(Part::QBias(0)),
+            o_bias: has(Part::OBias(0)),
+            qk_norm: has(Part::QNorm(0)),
+        };
         let arch = config.arch(present)?;
         let a = &arch;
         check_shape(a.layers, a.hidden, a.heads, a.kv_heads, a.head_dim, a.ffn, a.vocab, 1)?;
@@ -95,7 +101,9 @@ fn shard_names(dir: &Path) -> Result<Vec<String>, ModelError> {
         .map_err(|e| HfError::json(INDEX, e))?;
     let names: BTreeSet<String> = index.weight_map.into_values().collect();
     // The index is a stranger's: it may only name files of its own folder.
-    if let Some(name) = names.iter().find(|n| !n.ends_with(".safetensors") || n.contains(['/', '\\']) || n.starts_with('.')) {
+    if let Some(name) =
+        names.iter().find(|n| !n.ends_with(".safetensors") || n.contains(['/', '\\']) || n.starts_with('.'))
+    {
         return Err(HfError::json(INDEX, format!("names the file {name:?}")).into());
     }
     if names.is_empty() || names.len() > MAX_SHARDS {
@@ -155,7 +163,9 @@ impl FloatModel for HfModel {
             Dtype::F32 => Ok(bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect()),
             Dtype::F16 => Ok(bytes.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect()),
             Dtype::BF16 => Ok(bytes.as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32()).collect()),
-            other => Err(HfError::tensor(&name, format!("is of type {other:?}, which is not supported")).into()),
+            other => {
+                Err(HfError::tensor(&name, format!("is of type {other:?}, which is not supported")).into())
+            }
         }
     }
 
@@ -170,7 +180,11 @@ impl FloatModel for HfModel {
     }
 
     fn name(&self) -> String {
-        let name = self.dir.canonicalize().ok().and_then(|d| d.file_name().map(|n| n.to_string_lossy().into_owned()));
+        let name = self
+            .dir
+            .canonicalize()
+            .ok()
+            .and_then(|d| d.file_name().map(|n| n.to_string_lossy().into_owned()));
         name.unwrap_or_else(|| "unnamed".into()).chars().filter(|c| !c.is_control()).take(64).collect()
     }
 }

@@ -82,7 +82,9 @@ fn folder(dir: &Path, source: &TinySource, model_type: &str, dtype: Dtype, shard
     let text = tiny_text();
     std::fs::write(dir.join("tokenizer.json"), &text.tokenizer_json).unwrap();
     let template = serde_json::to_string(&text.chat_template).unwrap();
-    let settings = format!(r#"{{"bos_token":{{"content":"<|endoftext|>"}},"eos_token":"<|im_end|>","chat_template":{template}}}"#);
+    let settings = format!(
+        r#"{{"bos_token":{{"content":"<|endoftext|>"}},"eos_token":"<|im_end|>","chat_template":{template}}}"#
+    );
     std::fs::write(dir.join("tokenizer_config.json"), settings).unwrap();
     std::fs::write(dir.join("generation_config.json"), r#"{"eos_token_id":[2,0]}"#).unwrap();
     let mut files: Vec<HashMap<String, Stored>> = vec![HashMap::new(); shards];
@@ -201,14 +203,18 @@ fn bad_folders_get_typed_errors() {
     assert!(with("config.json", b"{}").contains("config.json"));
     assert!(with("tokenizer.json", b"[]").contains("tokenizer"));
     assert!(with("model.safetensors", b"\xff\xff\xff\xff\xff\xff\xff\xff").contains("model.safetensors"));
-    assert!(with("model.safetensors.index.json", br#"{"weight_map":{"a":"../../etc/passwd"}}"#).contains("names the file"));
+    assert!(
+        with("model.safetensors.index.json", br#"{"weight_map":{"a":"../../etc/passwd"}}"#)
+            .contains("names the file")
+    );
     assert!(with("model.safetensors.index.json", br#"{"weight_map":{}}"#).contains("0 files"));
     assert!(with("generation_config.json", br#"{"eos_token_id":99999}"#).contains("outside the vocabulary"));
     assert!(with("chat_template.jinja", b"{% if").contains("template"));
     let source = TinySource::new(&half_order()).unwrap();
     let wrong = config(&source, "llama").replace("\"intermediate_size\":192", "\"intermediate_size\":256");
     assert!(with("config.json", wrong.as_bytes()).contains("shape"));
-    let huge = config(&source, "llama").replace("\"num_hidden_layers\":2", "\"num_hidden_layers\":4000000000");
+    let huge =
+        config(&source, "llama").replace("\"num_hidden_layers\":2", "\"num_hidden_layers\":4000000000");
     assert!(with("config.json", huge.as_bytes()).contains("4000000000 layers"));
     let gemma = config(&source, "gemma");
     assert!(with("config.json", gemma.as_bytes()).contains("gemma"));

@@ -75,7 +75,8 @@ pub(super) fn text(files: TextFiles, config: &Config) -> Result<TextConfig, HfEr
     if eos_ids.is_empty() {
         return Err(HfError::json("generation_config.json", "no id ends an answer"));
     }
-    let adds_bos = first_special(&json).is_some_and(|t| t == bos_token) || settings.add_bos_token == Some(true);
+    let adds_bos =
+        first_special(&json).is_some_and(|t| t == bos_token) || settings.add_bos_token == Some(true);
     let bos_id = id_of(&json, &bos_token).filter(|_| adds_bos);
     if eos_ids.iter().chain(&bos_id).any(|&id| id >= config.vocab()) {
         return Err(HfError::json("tokenizer.json", "a begin or end id is outside the vocabulary"));
@@ -91,7 +92,10 @@ pub(super) fn text(files: TextFiles, config: &Config) -> Result<TextConfig, HfEr
     Ok(TextConfig { tokenizer_json, chat_template, eos_ids, bos_id, bos_token, eos_token })
 }
 
-fn parse<T: for<'d> Deserialize<'d> + Default>(file: &'static str, bytes: Option<Vec<u8>>) -> Result<T, HfError> {
+fn parse<T: for<'d> Deserialize<'d> + Default>(
+    file: &'static str,
+    bytes: Option<Vec<u8>>,
+) -> Result<T, HfError> {
     bytes.map_or_else(|| Ok(T::default()), |b| serde_json::from_slice(&b).map_err(|e| HfError::json(file, e)))
 }
 

@@ -143,7 +143,11 @@ impl<'g> Projection<'g> {
             let eps = round(e * self.eps / (wide.step * wide.step)).clamp(1.0, libm::scalbn(1.0, 62));
             let factor = libm::sqrt(e) / NORM_MAX as f64 * libm::scalbn(1.0, raw_bits) / step;
             let gain = gain.iter().map(|g| round(g * factor) as i32).collect();
-            return Ok(Projected { linear: wide.linear, norm: Some(HeadNorm { eps: eps as u64, gain }), step });
+            return Ok(Projected {
+                linear: wide.linear,
+                norm: Some(HeadNorm { eps: eps as u64, gain }),
+                step,
+            });
         }
         let mut step = step;
         for _ in 0..TRIES {
@@ -155,7 +159,10 @@ impl<'g> Projection<'g> {
                 Some(excess) => step *= excess.max(1.0) * 1.001,
             }
         }
-        Err(ModelError::Tensor { tensor: self.part.to_string(), reason: "no step satisfies its bound".into() })
+        Err(ModelError::Tensor {
+            tensor: self.part.to_string(),
+            reason: "no step satisfies its bound".into(),
+        })
     }
 }
 
@@ -201,12 +208,7 @@ fn sixteen_bits(
     Err(ModelError::Tensor { tensor: source.part.to_string(), reason: "no step satisfies its bound".into() })
 }
 
-fn values(
-    source: &dyn FloatModel,
-    l: usize,
-    gain: &[f64],
-    c: &Constants,
-) -> Result<SixteenBits, ModelError> {
+fn values(source: &dyn FloatModel, l: usize, gain: &[f64], c: &Constants) -> Result<SixteenBits, ModelError> {
     let (rows, cols) = Part::V(l).shape(source.arch());
     let values = source.checked(Part::V(l))?;
     let bias = if source.arch().qkv_bias { source.checked(Part::VBias(l))? } else { Vec::new() };

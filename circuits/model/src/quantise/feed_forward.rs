@@ -69,13 +69,15 @@ pub(super) fn quantise(
     let matrix = Source { part: Part::Up(l), rows, cols, values: &values, columns: &gain };
     let reach = silu_reach(silu, gate);
     // What each product can be, in units of up's real value times 2^-12.
-    let products: Vec<f64> = matrix.norms().iter().zip(&reach).map(|(n, &s)| n * c.reach * s as f64).collect();
+    let products: Vec<f64> =
+        matrix.norms().iter().zip(&reach).map(|(n, &s)| n * c.reach * s as f64).collect();
     let largest = products.iter().fold(f64::MIN_POSITIVE, |m, &p| m.max(p));
     let mut unit = MARGIN * largest / PRODUCT_LIMIT as f64;
     for _ in 0..TRIES {
         let most = |n: usize| (PRODUCT_LIMIT as f64 * unit / (MARGIN * products[n])).min(2.0);
         let (up, stretch) = matrix.quantise(|n, w| stretched(w, unit / c.s_norm, most(n)))?;
-        let worst = normed_raw(&up).into_iter().zip(&reach).map(|(u, &s)| u * u128::from(s)).max().unwrap_or(0);
+        let worst =
+            normed_raw(&up).into_iter().zip(&reach).map(|(u, &s)| u * u128::from(s)).max().unwrap_or(0);
         if worst <= PRODUCT_LIMIT {
             return Ok((up, down(source, l, unit, &stretch, c)?));
         }
@@ -90,7 +92,9 @@ fn silu_reach(silu: &[i32], gate: &Linear) -> Vec<u64> {
     let mut maxima = vec![0u64; centre];
     let mut max = 0;
     for (b, m) in maxima.iter_mut().enumerate() {
-        max = max.max(u64::from(silu[centre + b].unsigned_abs())).max(u64::from(silu[centre - b].unsigned_abs()));
+        max = max
+            .max(u64::from(silu[centre + b].unsigned_abs()))
+            .max(u64::from(silu[centre - b].unsigned_abs()));
         *m = max;
     }
     let reach = |raw: u128| maxima[(((raw + (1 << 15)) >> 16) as usize).min(centre - 1)];

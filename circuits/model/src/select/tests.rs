@@ -33,7 +33,8 @@ fn by_definition(logits: &[i64], p: &SelectionParams, word: u64) -> Option<u32> 
             && delta <= i64::from(p.delta_min_p)
     };
     // Only thresholds next to a distance can be the largest, besides the ends.
-    let mut candidates: Vec<i64> = d.iter().flat_map(|&x| [x, x + 1]).chain([0, 65_535, i64::from(p.delta_min_p)]).collect();
+    let mut candidates: Vec<i64> =
+        d.iter().flat_map(|&x| [x, x + 1]).chain([0, 65_535, i64::from(p.delta_min_p)]).collect();
     candidates.retain(|&x| (0..=65_535).contains(&x));
     let delta = candidates.into_iter().filter(|&x| allowed(x)).max()?;
     let z = mass(&|x| x <= delta);

@@ -10,7 +10,13 @@ fn shapes() -> Vec<TinyOptions> {
     vec![
         base.clone(),
         TinyOptions { pair_order: PairOrder::Half, qkv_bias: true, ..base.clone() },
-        TinyOptions { pair_order: PairOrder::Half, qk_norm: true, head_dim: 64, tied_head: false, ..base.clone() },
+        TinyOptions {
+            pair_order: PairOrder::Half,
+            qk_norm: true,
+            head_dim: 64,
+            tied_head: false,
+            ..base.clone()
+        },
         TinyOptions { head_dim: 128, heads: 2, kv_heads: 1, ..base.clone() },
         TinyOptions { qk_norm: true, qkv_bias: true, heads: 3, kv_heads: 3, ..base },
     ]
@@ -112,7 +118,9 @@ fn float_logits(source: &TinySource, ids: &[u32]) -> Vec<f64> {
                 let g = head / (a.heads / a.kv_heads) * e;
                 let query = &q[p][head * e..][..e];
                 let w: Vec<f64> = (0..=p)
-                    .map(|j| query.iter().zip(&k[j][g..]).map(|(a, b)| a * b).sum::<f64>() / (e as f64).sqrt())
+                    .map(|j| {
+                        query.iter().zip(&k[j][g..]).map(|(a, b)| a * b).sum::<f64>() / (e as f64).sqrt()
+                    })
                     .map(f64::exp)
                     .collect();
                 let z: f64 = w.iter().sum();
@@ -134,5 +142,12 @@ fn float_logits(source: &TinySource, ids: &[u32]) -> Vec<f64> {
 #[test]
 fn the_identities_of_tiny_models_are_pinned() {
     let got: Vec<String> = shapes().iter().map(|o| hex::encode(tiny(o).unwrap().id.0)).collect();
-    assert_eq!(got, ["", "", "", "", ""]);
+    let pinned = [
+        "f04819cfd6426a44ffc24401d7577ea33fdf889b363f825b80d1af00abc14fdb",
+        "84351ef07fe8868c8d01aa9886d8770c2394ada8d0b57f2cad8795dc300ca729",
+        "431ac5653dd9e905a0142dabb8d11512e5a50f9e39cd17773c3eb64a2a96cbf0",
+        "f10fd88cee2b840cb88db2c03718044eb1316f612d985e0a58d1b52078992878",
+        "a5d2f47f336651e04b0082d081aca1c515841852b7773e2b7499af98db0ca890",
+    ];
+    assert_eq!(got, pinned);
 }

@@ -64,7 +64,8 @@ impl Spelling {
                 .unwrap_or_else(|| token.as_bytes().to_vec())
                 .into(),
             Self::Pieces { .. } => {
-                let hex = token.strip_prefix("<0x").and_then(|t| t.strip_suffix('>')).filter(|t| t.len() == 2);
+                let hex =
+                    token.strip_prefix("<0x").and_then(|t| t.strip_suffix('>')).filter(|t| t.len() == 2);
                 match hex.and_then(|h| u8::from_str_radix(h, 16).ok()) {
                     Some(byte) => [byte].into(),
                     None => token.replace('▁', " ").into_bytes().into(),

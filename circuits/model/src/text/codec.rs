@@ -52,15 +52,19 @@ impl TextCodec {
         let tokenizer =
             Tokenizer::from_str(&json.to_string()).map_err(|e| TextError::Tokenizer(e.to_string()))?;
         let added = tokenizer.get_added_tokens_decoder();
-        let mut specials: Vec<String> =
-            added.values().filter(|t| t.special && !t.content.is_empty()).map(|t| t.content.clone()).collect();
+        let mut specials: Vec<String> = added
+            .values()
+            .filter(|t| t.special && !t.content.is_empty())
+            .map(|t| t.content.clone())
+            .collect();
         specials.sort_unstable();
         let top = tokenizer.get_vocab_size(true);
         if top > vocab {
             return Err(TextError::Tokenizer(format!("has {top} tokens, the model {vocab} ids")));
         }
         let vocab = u32::try_from(vocab).unwrap_or(u32::MAX);
-        let bytes = spelling.table(vocab, |id| tokenizer.id_to_token(id), |id| added.get(&id).map(|t| t.special));
+        let bytes =
+            spelling.table(vocab, |id| tokenizer.id_to_token(id), |id| added.get(&id).map(|t| t.special));
         let template = match &config.chat_template {
             Some(source) => Some(ChatTemplate::new(source, &config.bos_token, &config.eos_token)?),
             None => None,

@@ -77,7 +77,10 @@ fn hostile_templates_end_in_typed_errors() {
     assert_eq!(render(endless), Err(TextError::TemplateLimit));
     let huge = "{% set x = messages[0].content * 9000 %}{% for a in range(9999) %}{{ x }}{% endfor %}";
     assert!(matches!(render(huge), Err(TextError::TemplateLimit | TextError::Refused(_))));
-    assert!(matches!(render("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"), Err(TextError::Refused(_) | TextError::TemplateLimit)));
+    assert!(matches!(
+        render("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"),
+        Err(TextError::Refused(_) | TextError::TemplateLimit)
+    ));
     assert!(matches!(render("{{ strftime_now('%Y') }}"), Err(TextError::Refused(_))), "no clock");
 }
 
@@ -87,7 +90,10 @@ fn templates_run_as_hugging_face_runs_them() {
         ChatTemplate::new(source, "<s>", "</s>").unwrap().render(&[Message::new("user", " x ")]).unwrap()
     };
     // Block tags swallow their newline and indentation, methods of strings are Python's, the clock is absent.
-    assert_eq!(render("  {% if true %}\n{{ bos_token }}{{ messages[0]['content'].strip() }}\n  {% endif %}"), "<s>x\n");
+    assert_eq!(
+        render("  {% if true %}\n{{ bos_token }}{{ messages[0]['content'].strip() }}\n  {% endif %}"),
+        "<s>x\n"
+    );
     assert_eq!(render("{%- if strftime_now is defined %}clock{% else %}none{% endif %}"), "none");
     assert_eq!(render("{{ '<&\"' | tojson }}"), "\"<&\\\"\"");
     assert_eq!(render("{% if tools %}t{% endif %}{{ messages[0].content.split('x')[0] | length }}"), "1");
