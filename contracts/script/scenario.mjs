@@ -313,6 +313,10 @@ try {
   e = current();
   await send(holder, a.staking, "undelegate(address,uint256)", nodeA, number(a.staking, "delegationAt(address,address,uint48)(uint256)", nodeA, holder, e + 1n));
   await toEpoch(e + 5n);
+  await refused(holder, a.staking, "withdraw(address)", nodeA);
+  await captureBatch(1);
+  await captureBatch(2);
+  ok(true, "beacons not yet captured hold exits, and anyone captures them");
   await send(holder, a.staking, "withdraw(address)", nodeA);
   ok(number(a.token, "balanceOf(address)(uint256)", holder) > 100_000n * WAD, "the holder leaves with stake and rewards");
   console.log("scenario passed");

@@ -13,6 +13,7 @@ import {IPayments} from "./interfaces/IPayments.sol";
 import {IRollup} from "./interfaces/IRollup.sol";
 import {IStaking, Offence, Slash, SlashState} from "./interfaces/IStaking.sol";
 import {IToken} from "./interfaces/IToken.sol";
+import {Shares} from "./libraries/Shares.sol";
 import {NotAuthorised, System, Wired, Zero} from "./System.sol";
 
 /// @dev Positions are keyed by (operator, account); the position (operator, operator) is the own bond.
@@ -41,8 +42,6 @@ contract Staking is IStaking, Wired {
     }
 
     uint256 private constant WAD = 1e18;
-    /// @dev Precision of rewards per share.
-    uint256 private constant SHARE = 1e27;
 
     mapping(address operator => mapping(address account => Position)) private _positions;
     /// @dev Delegated stake by epoch: raw in the low 104 bits, slashes not yet collected above.
@@ -413,10 +412,9 @@ contract Staking is IStaking, Wired {
         (bool exists, uint48 last, uint208 sum) = perShare.latestCheckpoint();
         if (exists && epoch < last) revert OutOfOrder(epoch);
         if (raw == 0) return 0;
-        toDelegators = Math.mulDiv(amount, raw, raw + bondAt(operator, epoch));
         uint256 commission = IOperators(OPERATORS).commissionAt(operator, epoch);
-        toDelegators -= Math.mulDiv(toDelegators, commission, WAD, Math.Rounding.Ceil);
-        perShare.push(epoch, (sum + Math.mulDiv(toDelegators, SHARE, raw)).toUint208());
+        toDelegators = Shares.toDelegators(amount, raw, bondAt(operator, epoch), commission);
+        perShare.push(epoch, (sum + Shares.perShare(toDelegators, raw)).toUint208());
     }
 
     /// @dev Adds to a delegation from the next epoch.
@@ -529,7 +527,7 @@ contract Staking is IStaking, Wired {
     {
         target = Math.min(amount, _unslashed(operator, epoch));
         if (target == 0) return (0, 0);
-        fraction = Math.mulDiv(target, WAD, _effective(operator, epoch), Math.Rounding.Ceil);
+        fraction = Shares.fraction(target, _effective(operator, epoch));
         (uint256 raw, uint256 pending) = _delegatedIn(operator, currentEpoch() + 1);
         _setDelegated(operator, raw, pending + target);
     }
@@ -566,7 +564,7 @@ contract Staking is IStaking, Wired {
         Slash storage s = _slashes[operator][index];
         if (s.state == SlashState.Forgiven || s.fraction == 0) return;
         Position storage p = _positions[operator][account];
-        uint256 loss = Math.mulDiv(p.stake.upperLookup(s.offenceEpoch), s.fraction, WAD, Math.Rounding.Ceil);
+        uint256 loss = Shares.loss(p.stake.upperLookup(s.offenceEpoch), s.fraction);
         if (loss == 0) return;
 
         uint256 active = Math.min(p.stake.latest(), loss);
@@ -624,6 +622,6 @@ contract Staking is IStaking, Wired {
             end = from - 1;
             to = before;
         }
-        amount /= SHARE;
+        amount /= Shares.PRECISION;
     }
 }

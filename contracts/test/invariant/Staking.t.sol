@@ -22,6 +22,9 @@ contract StakingInvariants is World {
         }
         _epochs(2);
         handler = new Handler(sys, bank, ops, people);
+        for (uint256 i = 0; i < 12; ++i) {
+            handler.delegate(i % 4, i / 4, 1e21);
+        }
     }
 
     function targetContracts() external view returns (address[] memory targets) {
