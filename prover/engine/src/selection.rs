@@ -2,7 +2,7 @@
 //!
 //! Logits are monotone in the raw accumulators because `tau >= 1`. So the rule's conditions on logits become conditions
 //! on raw accumulators: greedy selection is a maximum and a search, and sampling touches only ids that the weight table
-//! reaches. Measured on 49,152 ids: greedy 15 µs, sampled 60 to 150 µs, the reference 400.
+//! reaches.
 
 use monai_model::semantics::{TABLE_LEN, logit};
 use monai_protocol::SelectionParams;

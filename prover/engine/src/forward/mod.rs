@@ -5,8 +5,10 @@
 //! norm, gate and up with SiLU, row exponent, down.
 //!
 //! # What was measured
-//! See `benches/engine`, `--profile`. On two Zen 3 cores decoding spends nine tenths in reading weights and prefill nine
-//! tenths in the tiles, so the element-wise sections are vectorised by the compiler only.
+//! SmolLM2, 512 ids of prompt and 64 decoded, one Zen 3 core at 2.4 GHz (`bench-engine --engine-only --profile`), shares of
+//! 1.81 s: gate and up 36%, attention 20% (scores and sums of values half of it, the rest softmax), down 16%, q/k/v 13%,
+//! output 7%, logits 6%, norms 1%, exponents 1%. Prefill 470 and decode 80 to 87 ids a second. The element-wise sections
+//! are therefore left to the compiler's vectoriser.
 
 mod attention;
 mod heads;
