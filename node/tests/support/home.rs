@@ -42,6 +42,12 @@ impl TestHome {
         self.path().join("password")
     }
 
+    /// A key that was made before.
+    pub fn unlock(&self, name: &str) -> SecretKey {
+        let path = KeyFolder::new(self.home.keys()).find(name).unwrap();
+        monai_node::keys::unlock(&path, &Password::new(PASSWORD.into())).unwrap()
+    }
+
     /// Makes a key in the home's key folder.
     pub fn key(&self, name: &str) -> SecretKey {
         let password = Password::new(PASSWORD.into());
