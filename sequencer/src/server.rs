@@ -278,7 +278,8 @@ fn background(
         }
     }));
     let sweep = std::time::Duration::from_secs(config.retention.sweep_secs.max(1));
-    until_stop(Box::pin(retention::run(api.router.store.clone(), api.metrics.clone(), sweep)));
+    let (store, metrics) = (api.router.store.clone(), api.metrics.clone());
+    tasks.spawn(retention::run(store, metrics, sweep, stop.clone()));
     if config.canary.interval_ms > 0 {
         let key = api.keys.canary().ok_or_else(|| StartError::Config("no canary key".into()))?;
         for served in api.catalogue.all() {

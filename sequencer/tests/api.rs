@@ -1,4 +1,5 @@
 //! The API as clients see it: shapes, streams, errors, limits.
+#![allow(clippy::unwrap_used)]
 
 mod world;
 

@@ -1,4 +1,5 @@
 //! Epochs turn, weights and tables follow, and plaintext ends.
+#![allow(clippy::unwrap_used)]
 
 mod world;
 
@@ -9,7 +10,11 @@ use world::{World, chat};
 
 #[tokio::test]
 async fn epochs_follow_each_other_and_receipts_stay_valid() {
-    let world = World::with(|c| c.intervals.epoch_ms = 150).await;
+    let world = World::with(|c| {
+        c.intervals.epoch_ms = 150;
+        c.parameters.min_samples = 1;
+    })
+    .await;
     let _peers = world.honest().await;
     let mut ids = Vec::new();
     let mut epochs = std::collections::BTreeSet::new();

@@ -1,4 +1,5 @@
 //! Nodes that die, stall, refuse or lie: the client gets the same answer, and the receipt says what happened.
+#![allow(clippy::unwrap_used)]
 
 mod world;
 

@@ -1,4 +1,5 @@
 //! Nodes that are not who they say, or don't speak as they must.
+#![allow(clippy::unwrap_used)]
 
 mod world;
 

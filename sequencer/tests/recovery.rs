@@ -1,4 +1,5 @@
 //! What a crash leaves, and what the next start makes of it.
+#![allow(clippy::unwrap_used)]
 
 mod world;
 
@@ -48,7 +49,13 @@ async fn acknowledged_receipts_survive_and_slots_go_on() {
 
 #[tokio::test]
 async fn open_slots_are_closed_by_cancelled_answers() {
-    let world = World::start().await;
+    // Patient with nodes, so that the slots stay open; impatient with headers, so that clients need not wait.
+    let world = World::with(|c| {
+        c.timeouts.first_token_ms = 60_000;
+        c.timeouts.stall_ms = 60_000;
+        c.timeouts.keepalive_ms = 20;
+    })
+    .await;
     let gate = Arc::new(Semaphore::new(8));
     let mut stuck = Vec::new();
     for key in operators() {

@@ -1,4 +1,5 @@
 //! Requests that users sign with their own key.
+#![allow(clippy::unwrap_used)]
 
 mod world;
 

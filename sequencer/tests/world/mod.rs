@@ -1,6 +1,6 @@
 //! A sequencer on loopback, with peers that speak the nodes' protocol and answer with the reference engine.
 
-#![allow(dead_code, reason = "each test binary uses a part of this world")]
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 pub mod model;
 pub mod peer;
