@@ -120,8 +120,11 @@ fn check_shape(model: &Model) -> Result<(), EngineError> {
     let ensure = |ok: bool, what| if ok { Ok(()) } else { Err(EngineError::Shape(what)) };
     let is = |m: &Linear, rows: usize, cols: usize| m.rows == rows && m.cols == cols;
     ensure(a.hidden > 0 && a.ffn > 0 && a.vocab > 0 && a.max_positions > 0, "a dimension is zero")?;
-    ensure(a.kv_heads > 0 && a.heads % a.kv_heads == 0 && a.heads > 0, "kv_heads does not divide heads")?;
-    ensure(a.head_dim % LANES == 0 && a.head_dim > 0, "head_dim is not a multiple of 16")?;
+    ensure(
+        a.kv_heads > 0 && a.heads.is_multiple_of(a.kv_heads) && a.heads > 0,
+        "kv_heads does not divide heads",
+    )?;
+    ensure(a.head_dim.is_multiple_of(LANES) && a.head_dim > 0, "head_dim is not a multiple of 16")?;
     ensure(a.head_dim <= MAX_HEAD_DIM, "head_dim is above 256")?;
     ensure(a.norm_eps >= 1, "norm_eps is zero")?;
     let heads = a.heads * a.head_dim;

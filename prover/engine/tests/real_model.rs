@@ -20,11 +20,17 @@ static MODEL: LazyLock<Arc<Model>> = LazyLock::new(|| {
 const QUESTION: &str = "Name the capital of France.";
 
 fn prompt() -> Vec<u32> {
-    TextCodec::of(&MODEL).unwrap().chat_ids(&[Message::new("user", QUESTION)]).unwrap()
+    TextCodec::of(&MODEL)
+        .expect("the model has a tokenizer")
+        .chat_ids(&[Message::new("user", QUESTION)])
+        .expect("the model has a chat template")
 }
 
+/// Prompt ids, answer ids, raw logits after each position.
+type Answer = (Vec<u32>, Vec<u32>, Vec<Vec<i64>>);
+
 /// Prompt and greedy answer with the logits after each position, by the reference; computed once.
-static REFERENCE: LazyLock<(Vec<u32>, Vec<u32>, Vec<Vec<i64>>)> = LazyLock::new(|| {
+static REFERENCE: LazyLock<Answer> = LazyLock::new(|| {
     let (prompt, params) = (prompt(), SelectionParams::greedy(24));
     let mut reference = Reference::new(&MODEL);
     let (mut logits, mut output): (Vec<Vec<i64>>, Vec<u32>) = (Vec::new(), Vec::new());
@@ -33,7 +39,8 @@ static REFERENCE: LazyLock<(Vec<u32>, Vec<u32>, Vec<Vec<i64>>)> = LazyLock::new(
         logits.push(reference.logits(&h));
     }
     while output.len() < params.max_tokens as usize {
-        let id = select(logits.last().unwrap(), &params, &MODEL.tables.weight, 0).unwrap();
+        let id = select(logits.last().expect("a position has logits"), &params, &MODEL.tables.weight, 0)
+            .expect("a vocabulary is not empty");
         output.push(id);
         if MODEL.text.eos_ids.contains(&id) {
             break;
@@ -52,13 +59,13 @@ fn taken_in() -> Vec<u32> {
 }
 
 fn answers(engine: &Engine, jobs: Vec<Job>) -> Vec<(Vec<u32>, Finish, usize)> {
-    let streams: Vec<_> = jobs.into_iter().map(|j| engine.submit(j).unwrap()).collect();
+    let streams: Vec<_> = jobs.into_iter().map(|j| engine.submit(j).expect("the job is served")).collect();
     streams
         .into_iter()
         .map(|mut stream| {
             let mut ids = Vec::new();
             loop {
-                match stream.blocking_next().unwrap() {
+                match stream.blocking_next().expect("the stream has an end") {
                     Event::Token(t) => ids.push(t.id),
                     Event::Finished(end) => return (ids, end.finish, end.timings.reused_ids),
                     Event::Failed(e) => panic!("{e}"),

@@ -63,7 +63,7 @@ impl Packed {
     /// # Errors
     /// If the tensor's lengths disagree with its shape, the inner dimension is not a multiple of 4, or the device fails.
     pub(crate) fn new(m: &Linear, device: Option<&Device>) -> Result<Self, EngineError> {
-        if m.cols == 0 || m.cols % 4 != 0 {
+        if m.cols == 0 || !m.cols.is_multiple_of(4) {
             return Err(EngineError::Shape("the input channels of a matrix are not a multiple of 4"));
         }
         if m.weight.len() != m.rows * m.cols

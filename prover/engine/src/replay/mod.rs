@@ -37,6 +37,9 @@ pub struct Nll {
     pub tokens: usize,
 }
 
+/// What is done with the raw logits after a position.
+type Visit<'a> = dyn FnMut(&mut Selector, usize, &[i64]) -> ControlFlow<()> + 'a;
+
 /// Runs given ids through a program in one causal pass, many positions at a time.
 ///
 /// It has threads and memory of its own, so audits do not disturb an engine that serves.
@@ -189,7 +192,7 @@ impl Replay {
         ids: &[u32],
         from: usize,
         mut trace: Option<&mut Trace>,
-        each: &mut dyn FnMut(&mut Selector, usize, &[i64]) -> ControlFlow<()>,
+        each: &mut Visit<'_>,
     ) -> Result<(), EngineError> {
         self.check(ids)?;
         let shape: KvShape = self.forward.program().kv;
