@@ -1,4 +1,4 @@
-//! `monai network`: nodes, scores and weights as a table.
+//! `monai network`: nodes, scores and weights as tables.
 
 use crate::chat::{DEFAULT_API_KEY, DEFAULT_URL};
 use crate::cli::{ChatOptions, NetworkArgs};
@@ -17,121 +17,113 @@ pub async fn run(args: NetworkArgs, file: &ChatOptions) -> Result<()> {
     if args.json {
         println!("{network}");
     } else {
-        print!("{}", table(&network));
+        print!("{}", describe(&network));
     }
     Ok(())
 }
 
-/// Any JSON as text: plain values as lines, lists of objects as tables. The endpoint's document may
-/// grow without this program knowing its new fields.
-fn table(value: &Value) -> String {
-    let mut out = String::new();
-    write(value, "", &mut out);
+/// The state of a network, for people. What is not there is shown as `-`.
+fn describe(network: &Value) -> String {
+    let text = |at: &str| cell(network.pointer(at));
+    let mut out = format!(
+        "chain {}, rollup {}\nsequencer {}\nepoch {}, next batch {}\n",
+        text("/domain/chain_id"),
+        text("/domain/rollup"),
+        text("/sequencer"),
+        text("/epoch"),
+        text("/next_batch"),
+    );
+    for model in list(network, "models") {
+        out.push_str(&format!("\n{}  {}\n", cell(model.get("name")), cell(model.get("model_id"))));
+        let weight = |name: &str| cell(model.pointer(&format!("/weights/{name}")));
+        let (uptime, speed, stake) = (weight("uptime"), weight("speed"), weight("stake"));
+        out.push_str(&format!("weights: uptime {uptime}, speed {speed}, stake {stake}\n"));
+        out.push_str(&nodes(network, model));
+    }
     out
 }
 
-fn write(value: &Value, title: &str, out: &mut String) {
+const COLUMNS: [&str; 10] =
+    ["node", "stake", "state", "active", "share", "uptime", "tok/s", "answered", "missed", "memory"];
+
+/// The nodes of one model.
+fn nodes(network: &Value, model: &Value) -> String {
+    let mut rows = vec![COLUMNS.map(str::to_owned)];
+    for node in list(network, "nodes") {
+        let Some(share) = list(node, "models").iter().find(|m| m["model"] == model["name"]) else { continue };
+        let state = match (node["connected"] == true, node["draining"] == true) {
+            (true, false) => "up",
+            (true, true) => "draining",
+            (false, _) => "away",
+        };
+        rows.push([
+            cell(node.get("address")),
+            scaled(node.get("stake"), 1e9, ""),
+            state.to_owned(),
+            cell(node.get("active")),
+            cell(share.get("probability")),
+            cell(share.get("uptime")),
+            cell(share.get("tokens_per_second")),
+            cell(share.get("answered")),
+            cell(share.get("missed")),
+            scaled(node.pointer("/load/rss_bytes"), 1_048_576.0, " MiB"),
+        ]);
+    }
+    aligned(&rows)
+}
+
+fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value[name].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// A number, or a decimal string, in a larger unit.
+fn scaled(value: Option<&Value>, unit: f64, suffix: &str) -> String {
+    let number = value.and_then(|v| v.as_f64().or_else(|| v.as_str()?.parse().ok()));
+    number.map_or_else(|| "-".into(), |n| format!("{:.0}{suffix}", n / unit))
+}
+
+fn cell(value: Option<&Value>) -> String {
     match value {
-        Value::Object(fields) => {
-            let (plain, nested): (Vec<_>, Vec<_>) =
-                fields.iter().partition(|(_, v)| !v.is_object() && !is_table(v));
-            for (name, v) in plain {
-                out.push_str(&format!("{}: {}\n", join(title, name), cell(v)));
-            }
-            for (name, v) in nested {
-                write(v, &join(title, name), out);
-            }
-        }
-        Value::Array(rows) => {
-            out.push_str(&format!("\n{title}\n"));
-            rows_as_table(rows, out);
-            for (i, row) in rows.iter().enumerate() {
-                if let Value::Object(fields) = row {
-                    for (name, v) in fields.iter().filter(|(_, v)| is_table(v)) {
-                        write(v, &format!("{title}[{i}].{name}"), out);
-                    }
-                }
-            }
-        }
-        plain => out.push_str(&format!("{title}: {}\n", cell(plain))),
+        None | Some(Value::Null) => "-".into(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(n)) if n.is_f64() => n.as_f64().map_or_else(String::new, |f| format!("{f:.4}")),
+        Some(other) => other.to_string(),
     }
 }
 
-fn is_table(value: &Value) -> bool {
-    value.as_array().is_some_and(|a| a.first().is_some_and(Value::is_object))
-}
-
-fn join(title: &str, name: &str) -> String {
-    if title.is_empty() { name.to_owned() } else { format!("{title}.{name}") }
-}
-
-fn rows_as_table(rows: &[Value], out: &mut String) {
-    let flat: Vec<Vec<(String, String)>> = rows.iter().map(|r| flatten(r, "")).collect();
-    let mut columns: Vec<String> = Vec::new();
-    for (name, _) in flat.iter().flatten() {
-        if !columns.contains(name) {
-            columns.push(name.clone());
-        }
-    }
-    let cells: Vec<Vec<&str>> = flat
-        .iter()
-        .map(|row| {
-            let find = |c: &String| row.iter().find(|(n, _)| n == c).map_or("", |(_, v)| v.as_str());
-            columns.iter().map(find).collect()
-        })
-        .collect();
-    let width = |i: usize| {
-        cells.iter().map(|r| r[i].chars().count()).chain([columns[i].chars().count()]).max().unwrap_or(0)
-    };
-    let widths: Vec<_> = (0..columns.len()).map(width).collect();
-    let mut line = |row: Vec<&str>| {
-        let text: Vec<_> = row.iter().zip(&widths).map(|(c, w)| format!("{c:<w$}")).collect();
-        out.push_str(text.join("  ").trim_end());
+fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |i: usize| rows.iter().map(|r| r[i].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let mut out = String::new();
+    for row in rows {
+        let line: Vec<_> = row.iter().zip(&widths).map(|(c, w)| format!("{c:<w$}")).collect();
+        out.push_str(line.join("  ").trim_end());
         out.push('\n');
-    };
-    line(columns.iter().map(String::as_str).collect());
-    cells.into_iter().for_each(line);
-}
-
-fn flatten(value: &Value, prefix: &str) -> Vec<(String, String)> {
-    match value {
-        Value::Object(fields) => fields
-            .iter()
-            .filter(|(_, v)| !is_table(v))
-            .flat_map(|(name, v)| flatten(v, &join(prefix, name)))
-            .collect(),
-        plain => vec![(prefix.to_owned(), cell(plain))],
     }
-}
-
-fn cell(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "-".into(),
-        Value::Number(n) => match n.as_f64() {
-            Some(f) if n.is_f64() => format!("{f:.4}"),
-            _ => n.to_string(),
-        },
-        other => other.to_string(),
-    }
+    out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
-    fn lists_become_aligned_columns() {
-        let text = table(&serde_json::json!({
+    fn nodes_stand_under_their_models() {
+        let text = describe(&json!({
             "epoch": 3,
+            "models": [{"name": "m", "model_id": "0x01", "weights": {"uptime": 0.375, "speed": 0.375, "stake": 0.25}}],
             "nodes": [
-                {"address": "0xaa", "score": 0.25, "raw": {"speed": 10}},
-                {"address": "0xbbbb", "score": 0.5, "raw": {"speed": null}},
+                {"address": "0xaa", "stake": "4000000000000", "connected": true, "draining": false, "active": 2,
+                 "load": {"rss_bytes": 104_857_600},
+                 "models": [{"model": "m", "probability": 0.5, "uptime": null, "answered": 7, "missed": 0}]},
+                {"address": "0xbb", "stake": "1", "connected": false, "models": [{"model": "other"}]},
             ],
         }));
-        assert_eq!(
-            text,
-            "epoch: 3\n\nnodes\naddress  raw.speed  score\n0xaa     10         0.2500\n0xbbbb   -          0.5000\n"
-        );
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[2], "epoch 3, next batch -");
+        assert_eq!(lines[5], "weights: uptime 0.3750, speed 0.3750, stake 0.2500");
+        assert_eq!(lines[7], "0xaa  4000   up     2       0.5000  -       -      7         0       100 MiB");
+        assert_eq!(lines.len(), 8);
     }
 }

@@ -29,7 +29,10 @@ pub(super) async fn run(mut conversation: Conversation, home: &Home) -> Result<(
     // The history holds prompts, so it lives in the private home folder and nowhere else.
     private_dir(home.root())?;
     let history = home.chat_history();
-    let _ = editor.load_history(&history);
+    let mut lines = History::read(&history);
+    for line in &lines.0 {
+        let _ = editor.add_history_entry(line);
+    }
     println!("{} · /help lists the commands", conversation.model);
     let mut last_id = None;
     loop {
@@ -49,6 +52,7 @@ pub(super) async fn run(mut conversation: Conversation, home: &Home) -> Result<(
             continue;
         }
         let _ = editor.add_history_entry(line);
+        lines.0.push(line.to_owned());
         let question = match line.strip_prefix('/') {
             None => Some(line.to_owned()),
             Some(command) => match obey(command, &mut conversation, last_id.as_deref()).await {
@@ -65,8 +69,27 @@ pub(super) async fn run(mut conversation: Conversation, home: &Home) -> Result<(
             ask(&mut conversation, &question, &mut last_id).await;
         }
     }
-    let _ = editor.save_history(&history);
-    Ok(())
+    lines.save(&history)
+}
+
+/// Lines typed before.
+struct History(Vec<String>);
+
+impl History {
+    /// Lines that are kept.
+    const LINES: usize = 1_000;
+
+    /// The lines of earlier conversations; none where they can't be read.
+    fn read(path: &Path) -> Self {
+        Self(std::fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect())
+    }
+
+    /// Keeps the last lines, readable by their owner only.
+    fn save(&self, path: &Path) -> Result<()> {
+        let kept = &self.0[self.0.len().saturating_sub(Self::LINES)..];
+        let text: String = kept.iter().map(|l| format!("{l}\n")).collect();
+        write_atomic(path, text.as_bytes(), true)
+    }
 }
 
 async fn ask(conversation: &mut Conversation, question: &str, last_id: &mut Option<String>) {

@@ -38,8 +38,10 @@ use std::sync::Arc;
 /// Most bytes of a request.
 const MAX_REQUEST_BYTES: usize = 4 << 20;
 /// Headers of the sequencer's answer that clients read.
-const PASSED_HEADERS: [&str; 5] = [
+const PASSED_HEADERS: [&str; 7] = [
     "retry-after",
+    "x-ratelimit-reset-requests",
+    "x-ratelimit-reset-tokens",
     "x-ratelimit-limit-requests",
     "x-ratelimit-limit-tokens",
     "x-ratelimit-remaining-requests",
@@ -89,11 +91,14 @@ async fn answer(proxy: Arc<Proxy>, kind: Kind, headers: &HeaderMap, body: Incomi
     if !upstream.status().is_success() {
         return Ok(pass(upstream));
     }
-    if ask.stream {
-        Ok(relay::stream(proxy, ask, prepared, upstream))
+    let limits = passed_headers(&upstream);
+    let mut response = if ask.stream {
+        relay::stream(proxy, ask, prepared, upstream)
     } else {
-        relay::whole(&proxy, &ask, &prepared, upstream).await
-    }
+        relay::whole(&proxy, &ask, &prepared, upstream).await?
+    };
+    response.headers_mut().extend(limits);
+    Ok(response)
 }
 
 async fn models(State(proxy): State<Arc<Proxy>>, headers: HeaderMap) -> Result<Response, Fault> {
@@ -131,15 +136,20 @@ async fn fetch(proxy: &Proxy, headers: &HeaderMap, path: &str) -> Result<Respons
     Ok(pass(response.map_err(|e| Fault::upstream(format!("The sequencer can't be reached: {e}")))?))
 }
 
+/// What clients read of a response's headers.
+fn passed_headers(upstream: &reqwest::Response) -> HeaderMap {
+    PASSED_HEADERS
+        .iter()
+        .filter_map(|name| Some((HeaderName::from_static(name), upstream.headers().get(*name)?.clone())))
+        .collect()
+}
+
 /// Passes a response of the sequencer on.
 fn pass(upstream: reqwest::Response) -> Response {
     let status = upstream.status();
-    let mut headers = HeaderMap::new();
-    let names = PASSED_HEADERS.iter().map(|n| HeaderName::from_static(n)).chain([header::CONTENT_TYPE]);
-    for name in names {
-        if let Some(value) = upstream.headers().get(&name) {
-            headers.insert(name, value.clone());
-        }
+    let mut headers = passed_headers(&upstream);
+    if let Some(kind) = upstream.headers().get(header::CONTENT_TYPE) {
+        headers.insert(header::CONTENT_TYPE, kind.clone());
     }
     (status, headers, Body::from_stream(upstream.bytes_stream())).into_response()
 }

@@ -37,6 +37,7 @@ pub fn request(model: ModelId, prompt: &[u32], params: SelectionParams, nonce: u
         blinding: Blinding(77 + u128::from(nonce)),
         expiry: now_ms() / 1000 + 600,
         max_price: Amount(1 << 60),
+        by_preference: false,
         assurance: Assurance::Sampled,
     }
 }
