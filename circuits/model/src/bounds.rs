@@ -460,7 +460,7 @@ fn head(model: &Model) -> Result<(bool, u128), BoundError> {
             }
             // z differs from y gain / 2^16 by at most one half a channel.
             let by_norm =
-                (isqrt_ceil(squares) * isqrt_ceil(square) >> 16) + 1 + u128::from(magnitudes).div_ceil(2);
+                ((isqrt_ceil(squares) * isqrt_ceil(square)) >> 16) + 1 + u128::from(magnitudes).div_ceil(2);
             by_norm.min(u128::from(magnitudes) * NORM_MAX as u128)
         })
         .collect();

@@ -149,7 +149,7 @@ mod tests {
         for max in [0i64, 1 << 30, (1 << 32) - 1, 1 << 33, 1 << 40, (1 << 47) - (1 << 31) - 1] {
             let x = row_exponent(-max, max).unwrap();
             assert!(gated(max, x) <= 32767 && gated(-max, x) >= -32768);
-            assert!(x == 0 || (i128::from(max) << (16 - x)) + (1 << 31) >> 32 > 32767);
+            assert!(x == 0 || ((i128::from(max) << (16 - x)) + (1 << 31)) >> 32 > 32767);
         }
         assert_eq!(row_exponent(0, 1 << 47), None);
     }

@@ -236,19 +236,19 @@ pub(crate) fn check_shape(
     if layers == 0 || layers > MAX_LAYERS {
         return no(format!("{layers} layers (1 to {MAX_LAYERS})"));
     }
-    if hidden == 0 || hidden % 64 != 0 || hidden > MAX_HIDDEN {
+    if hidden == 0 || !hidden.is_multiple_of(64) || hidden > MAX_HIDDEN {
         return no(format!("hidden width {hidden} (a multiple of 64, at most {MAX_HIDDEN})"));
     }
-    if head_dim != 32 && (head_dim == 0 || head_dim % 64 != 0 || head_dim > 512) {
+    if head_dim != 32 && (head_dim == 0 || !head_dim.is_multiple_of(64) || head_dim > 512) {
         return no(format!("head width {head_dim} (32, or a multiple of 64 up to 512)"));
     }
-    if heads == 0 || kv_heads == 0 || heads % kv_heads != 0 {
+    if heads == 0 || kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
         return no(format!("{heads} query heads over {kv_heads} key heads"));
     }
     if heads.checked_mul(head_dim).is_none_or(|w| w > MAX_ATTENTION) {
         return no(format!("{heads} heads of {head_dim} channels (together at most {MAX_ATTENTION})"));
     }
-    if ffn == 0 || ffn % 64 != 0 || ffn > MAX_FFN {
+    if ffn == 0 || !ffn.is_multiple_of(64) || ffn > MAX_FFN {
         return no(format!("feed-forward width {ffn} (a multiple of 64, at most {MAX_FFN})"));
     }
     if vocab == 0 || vocab > MAX_VOCAB {

@@ -4,6 +4,8 @@
 //!
 //! The file is looked for in `${MONAI_CACHE:-~/.cache/monai}`.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::path::PathBuf;
 
 use monai_model::artefact::Model;

@@ -79,7 +79,7 @@ impl TensorType {
     /// Bytes of `values` values; `None` where they are no whole number of blocks or too many.
     #[must_use]
     pub const fn bytes(self, values: u64) -> Option<u64> {
-        if values % self.block_values() == 0 {
+        if values.is_multiple_of(self.block_values()) {
             (values / self.block_values()).checked_mul(self.block_bytes())
         } else {
             None

@@ -244,7 +244,9 @@ proptest! {
         }
         std::fs::write(&path, bytes).unwrap();
         if let Ok(m) = HfModel::open(dir.path()) {
-            let _ = m.arch().parts().into_iter().map(|p| m.checked(p).is_ok()).count();
+            for part in m.arch().parts() {
+                let _ = m.checked(part);
+            }
         }
     }
 }

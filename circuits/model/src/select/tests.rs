@@ -40,8 +40,8 @@ fn by_definition(logits: &[i64], p: &SelectionParams, word: u64) -> Option<u32> 
     let z = mass(&|x| x <= delta);
     let target = (u128::from(if p.top_k == 1 { 0 } else { word }) * z) >> 64;
     let mut sum = 0;
-    for i in 0..d.len() {
-        if d[i] <= delta {
+    for (i, &distance) in d.iter().enumerate() {
+        if distance <= delta {
             sum += w(i);
             if sum > target {
                 return Some(i as u32);
