@@ -53,6 +53,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         expiry: 0,
         max_price: Amount(0),
         assurance: Assurance::Proved,
+        by_preference: false,
     };
     let mut reference = Reference::new(&model);
     let mut residual = Vec::new();

@@ -69,3 +69,11 @@ pub fn text_prompts(body: &Value, vocab: usize, most: usize) -> Result<Vec<TextP
 pub fn sampling(body: &Value) -> Result<Sampling, FieldError> {
     Ok(ask::sampling(&fields(body)?)?)
 }
+
+/// True if the body prefers providers, so that its request goes into a preference lane and R says so.
+///
+/// # Errors
+/// [`FieldError`] as the API would report it.
+pub fn by_preference(body: &Value) -> Result<bool, FieldError> {
+    Ok(ask::Preference::read(&fields(body)?)?.is_some())
+}

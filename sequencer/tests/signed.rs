@@ -40,6 +40,7 @@ impl User {
             blinding: Blinding(77 + u128::from(nonce)),
             expiry,
             max_price: Amount(100_000),
+            by_preference: false,
             assurance: Assurance::Sampled,
         };
         let message = RequestMessage {
@@ -108,7 +109,11 @@ async fn what_was_not_signed_is_not_answered() {
         ("other assurance", "signature_mismatch", Box::new(|b| b["assurance"] = json!("signed"))),
         ("other user", "signature_mismatch", Box::new(|b| b["monai"]["user"] = json!(secret(51).address()))),
         ("no signature", "missing_required_parameter", Box::new(|b| b["monai"]["signature"] = Value::Null)),
-        ("malformed", "malformed_signature", Box::new(|b| b["monai"]["signature"] = json!(format!("0x{}", "00".repeat(65))))),
+        (
+            "malformed",
+            "malformed_signature",
+            Box::new(|b| b["monai"]["signature"] = json!(format!("0x{}", "00".repeat(65)))),
+        ),
         ("two choices", "invalid_value", Box::new(|b| b["n"] = json!(2))),
         ("too long ago", "expiry_out_of_range", Box::new(|b| b["monai"]["expiry"] = json!("1000"))),
     ];

@@ -87,6 +87,7 @@ impl Proof {
         out.extend(q.expiry.to_be_bytes());
         out.extend(q.max_price.0.to_be_bytes());
         out.push(q.assurance.code());
+        out.push(u8::from(q.by_preference));
         ids(&mut out, &self.preimage.output);
         out.extend(u32::try_from(self.rows.len()).unwrap_or(u32::MAX).to_be_bytes());
         for row in &self.rows {
@@ -149,7 +150,24 @@ impl Proof {
             2 => Assurance::Proved,
             got => return Err(DecodeError::Tag { what: "assurance", got }),
         };
-        let request = Request { domain, model, params, prompt, user, nonce, blinding, expiry, max_price, assurance };
+        let by_preference = match r.u8()? {
+            0 => false,
+            1 => true,
+            got => return Err(DecodeError::Tag { what: "preference", got }),
+        };
+        let request = Request {
+            domain,
+            model,
+            params,
+            prompt,
+            user,
+            nonce,
+            blinding,
+            expiry,
+            max_price,
+            assurance,
+            by_preference,
+        };
         let output = read_ids(r, "output ids", MAX_POSITIONS)?;
         let n = read_count(r, "selection rows", MAX_POSITIONS, 66)?;
         let mut rows = Vec::with_capacity(n);

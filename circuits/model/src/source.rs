@@ -206,6 +206,10 @@ pub trait FloatModel: Sync {
 pub const MAX_LAYERS: usize = 512;
 /// Largest width of the residual.
 pub const MAX_HIDDEN: usize = 1 << 15;
+/// Most query heads: more would not fit the engines' work lists.
+pub const MAX_HEADS: usize = 1024;
+/// Largest width of a head: a product of a query with a key's low bytes fits 32 bits.
+pub const MAX_HEAD_DIM: usize = 256;
 /// Largest width of all query heads together.
 pub const MAX_ATTENTION: usize = 1 << 16;
 /// Largest width of the feed-forward layer.
@@ -239,11 +243,11 @@ pub(crate) fn check_shape(
     if hidden == 0 || !hidden.is_multiple_of(64) || hidden > MAX_HIDDEN {
         return no(format!("hidden width {hidden} (a multiple of 64, at most {MAX_HIDDEN})"));
     }
-    if head_dim != 32 && (head_dim == 0 || !head_dim.is_multiple_of(64) || head_dim > 512) {
-        return no(format!("head width {head_dim} (32, or a multiple of 64 up to 512)"));
+    if head_dim != 32 && (head_dim == 0 || !head_dim.is_multiple_of(64) || head_dim > MAX_HEAD_DIM) {
+        return no(format!("head width {head_dim} (32, or a multiple of 64 up to {MAX_HEAD_DIM})"));
     }
-    if heads == 0 || kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
-        return no(format!("{heads} query heads over {kv_heads} key heads"));
+    if heads == 0 || heads > MAX_HEADS || kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
+        return no(format!("{heads} query heads over {kv_heads} key heads (at most {MAX_HEADS}, a multiple)"));
     }
     if heads.checked_mul(head_dim).is_none_or(|w| w > MAX_ATTENTION) {
         return no(format!("{heads} heads of {head_dim} channels (together at most {MAX_ATTENTION})"));

@@ -354,10 +354,12 @@ typed!(Refusal, |m| eip712::Refusal {
 
 impl Refusal {
     /// True if this shows that `credits` streams are in use: the reason is busy and as many distinct
-    /// requests, strictly ascending, are listed, this one not among them.
+    /// requests, strictly ascending, are listed, this one not among them. A node that signs no credit at all is not busy
+    /// but absent: it could otherwise take its credit back once it has seen a request that it would rather not answer.
     #[must_use]
     pub fn shows_exhausted(&self, credits: u32) -> bool {
         self.reason == RefusalReason::Busy
+            && credits > 0
             && self.active.len() >= credits as usize
             && self.active.windows(2).all(|w| w[0] < w[1])
             && !self.active.contains(&self.request)

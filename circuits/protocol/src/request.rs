@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// The version of R's preimage.
 pub const REQUEST_VERSION: u64 = 1;
 /// Field elements in R's preimage.
-pub const REQUEST_ELEMENTS: usize = 22;
+pub const REQUEST_ELEMENTS: usize = 23;
 
 /// Everything that R commits to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,9 @@ pub struct Request {
     pub max_price: Amount,
     /// How strongly the answer is to be assured.
     pub assurance: Assurance,
+    /// The user named preferred providers. Such a request enters a preference lane, where nodes are not drawn by lot,
+    /// and no other request may: else a sequencer could take the draw away from whoever did not ask for that.
+    pub by_preference: bool,
 }
 
 /// Why a request is outside its bounds.
@@ -97,6 +100,7 @@ impl Request {
             Fr::from(self.expiry),
             Fr::from(self.max_price.0),
             Fr::from(u64::from(self.assurance.code())),
+            Fr::from(self.by_preference),
         ]
     }
 

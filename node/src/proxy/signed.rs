@@ -76,7 +76,7 @@ pub(super) fn sign(
         expiry: unix_ms() / 1000 + EXPIRY_SECONDS,
         max_price: Amount(max_price),
         assurance: assurance(ask)?,
-        by_preference: by_preference(ask),
+        by_preference: openai::by_preference(&ask.body)?,
     };
     if ask.seed.is_none() {
         request.params.seed = request.default_seed();

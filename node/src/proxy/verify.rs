@@ -97,6 +97,9 @@ pub(super) fn intake(monai: &Value, signed: &SignedRequest, sequencer: Address) 
     if came != expected {
         return Err(wrong(format!("expected request {expected}, came {came}")));
     }
+    if intake.message.lane.by_preference() != signed.request.by_preference {
+        return Err(wrong(format!("lane {} is not of the kind that the request asked for", intake.message.lane)));
+    }
     if intake.message.model != signed.request.model {
         return Err(wrong(format!("it is for the model {}", intake.message.model)));
     }

@@ -34,8 +34,8 @@ pub(crate) use twins;
 
 use crate::kernel::LANES;
 
-/// Residuals below this magnitude take the vectorised path of the norm; with at most [`NORM_FAST_LEN`] of them the sum
-/// of squares is below `2^64`. In SmolLM2 they stay below `2^23`.
+/// Residuals of at most this magnitude (`-2^25` is one) take the vectorised path of the norm; with fewer than
+/// [`NORM_FAST_LEN`] of them the sum of squares is below `2^64`. In SmolLM2 they stay below `2^23`.
 const NORM_FAST: i64 = 1 << 25;
 /// See [`NORM_FAST`].
 const NORM_FAST_LEN: usize = 1 << 14;
@@ -44,7 +44,7 @@ twins! {
     /// RMSNorm of a row (rule 3) without gain; returns `inv`.
     pub(crate) fn normalise(h: &[i64], eps: u64, y: &mut [i16]) -> u64 {
         let bits = h.iter().fold(0, |bits, &v| bits | (v ^ (v >> 63)));
-        if bits < NORM_FAST && h.len() <= NORM_FAST_LEN {
+        if bits < NORM_FAST && h.len() < NORM_FAST_LEN {
             let sum = h.iter().map(|&v| (i64::from(v as i32) * i64::from(v as i32)) as u64).sum::<u64>();
             let inv = s::norm_inverse(u128::from(sum), eps);
             // `inv < 2^31`, so both factors are 32-bit.
@@ -143,6 +143,16 @@ mod tests {
 
     fn isas() -> impl Iterator<Item = Isa> {
         Kernel::available().map(|k| Isa::check(k).unwrap())
+    }
+
+    #[test]
+    fn the_sum_of_squares_of_the_norm_does_not_wrap() {
+        let h = vec![-NORM_FAST; NORM_FAST_LEN];
+        for isa in isas() {
+            let mut y = vec![0; h.len()];
+            normalise(isa, &h, 1, &mut y);
+            assert!(y.iter().map(|&v| i64::from(v)).eq(reference::normalise(&h, 1)));
+        }
     }
 
     proptest! {

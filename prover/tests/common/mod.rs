@@ -51,6 +51,7 @@ pub(crate) fn request(model: &Model, prompt: &[u32], params: SelectionParams) ->
         expiry: 2_000_000_000,
         max_price: Amount(5),
         assurance: Assurance::Proved,
+        by_preference: false,
     }
 }
 

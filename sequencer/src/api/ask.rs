@@ -152,7 +152,10 @@ impl Ask {
             signed: f.object("monai")?.map(|m| Signed::read(&m, vocab)).transpose()?,
         };
         if ask.signed.is_some() && n != 1 {
-            return Err(ApiError::invalid("n", "A signed request has one choice: each choice needs an R of its own."));
+            return Err(ApiError::invalid(
+                "n",
+                "A signed request has one choice: each choice needs an R of its own.",
+            ));
         }
         Ok(ask)
     }
@@ -175,13 +178,20 @@ fn stop_strings(f: &Fields<'_>, limits: &Limits) -> Result<Vec<String>, ApiError
         Some(Value::String(s)) => vec![s],
         Some(Value::Array(items)) => items
             .iter()
-            .map(|v| v.as_str().ok_or_else(|| ApiError::invalid("stop", "Invalid type for 'stop': expected strings.")))
+            .map(|v| {
+                v.as_str()
+                    .ok_or_else(|| ApiError::invalid("stop", "Invalid type for 'stop': expected strings."))
+            })
             .collect::<Result<_, _>>()?,
         Some(_) => {
-            return Err(ApiError::invalid("stop", "Invalid type for 'stop': expected a string or an array of strings."));
+            return Err(ApiError::invalid(
+                "stop",
+                "Invalid type for 'stop': expected a string or an array of strings.",
+            ));
         }
     };
-    let bounded = list.len() <= limits.stop_strings && list.iter().all(|s| s.len() <= limits.stop_string_bytes);
+    let bounded =
+        list.len() <= limits.stop_strings && list.iter().all(|s| s.len() <= limits.stop_string_bytes);
     if !bounded {
         return Err(ApiError::invalid(
             "stop",
@@ -216,12 +226,15 @@ fn assurance(f: &Fields<'_>) -> Result<Assurance, ApiError> {
             "assurance",
             "'assurance': 'proved' is not available yet; use 'signed' or 'sampled'.",
         )),
-        Some(_) => Err(ApiError::invalid("assurance", "Invalid value for 'assurance': expected 'signed' or 'sampled'.")),
+        Some(_) => Err(ApiError::invalid(
+            "assurance",
+            "Invalid value for 'assurance': expected 'signed' or 'sampled'.",
+        )),
     }
 }
 
 impl Preference {
-    fn read(f: &Fields<'_>) -> Result<Option<Self>, ApiError> {
+    pub(crate) fn read(f: &Fields<'_>) -> Result<Option<Self>, ApiError> {
         let Some(p) = f.object("provider")? else { return Ok(None) };
         let wanted = "an array of node addresses in lower-case hex";
         let preference = Self {
@@ -236,9 +249,8 @@ impl Preference {
     /// The nodes to try, in order: `order` first, then the others of `candidates` as they come; without those
     /// of `ignore`, and with `only` nobody else.
     pub(crate) fn arrange(&self, candidates: &[Address]) -> Vec<Address> {
-        let allowed = |n: &Address| {
-            !self.ignore.contains(n) && self.only.as_ref().is_none_or(|only| only.contains(n))
-        };
+        let allowed =
+            |n: &Address| !self.ignore.contains(n) && self.only.as_ref().is_none_or(|only| only.contains(n));
         let mut out: Vec<Address> = Vec::new();
         for node in self.order.iter().chain(candidates) {
             if candidates.contains(node) && allowed(node) && !out.contains(node) {

@@ -164,8 +164,8 @@ impl Api {
         for prompt in &prompts {
             let max_tokens = self.max_tokens(ask, served, endpoint, prompt.ids.len())?;
             self.check_price(ask, served, prompt.ids.len(), max_tokens)?;
-            tokens = tokens
-                .saturating_add(u64::from(ask.n) * (prompt.ids.len() as u64 + u64::from(max_tokens)));
+            tokens =
+                tokens.saturating_add(u64::from(ask.n) * (prompt.ids.len() as u64 + u64::from(max_tokens)));
             planned.push(max_tokens);
         }
         let permit = self.limiter.admit(key, choices, tokens)?;
@@ -177,7 +177,8 @@ impl Api {
         for (p, (prompt, max_tokens)) in prompts.iter().zip(planned).enumerate() {
             for k in 0..ask.n {
                 let index = p as u32 * ask.n + k;
-                let (request, user_signature) = self.request(ask, served, &prompt.ids, max_tokens, index).await?;
+                let (request, user_signature) =
+                    self.request(ask, served, &prompt.ids, max_tokens, index).await?;
                 let stop_ids = request.params.stop_ids.clone();
                 let order = Order {
                     completion: id.clone(),
@@ -213,7 +214,13 @@ impl Api {
     }
 
     /// The most output ids of an answer to a prompt of `n_in` ids.
-    fn max_tokens(&self, ask: &Ask, served: &Served, endpoint: Endpoint, n_in: usize) -> Result<u32, ApiError> {
+    fn max_tokens(
+        &self,
+        ask: &Ask,
+        served: &Served,
+        endpoint: Endpoint,
+        n_in: usize,
+    ) -> Result<u32, ApiError> {
         let param = if endpoint == Endpoint::Chat { "messages" } else { "prompt" };
         if n_in == 0 {
             return Err(ApiError::invalid(param, "The prompt has no tokens: there is nothing to continue."));
@@ -235,10 +242,14 @@ impl Api {
         match served.charge(n_in as u32, max_tokens) {
             Some(worst) if worst <= limit => Ok(()),
             worst => {
-                let worst = worst.map_or_else(|| "more than can be written".into(), |w: Amount| w.to_string());
+                let worst =
+                    worst.map_or_else(|| "more than can be written".into(), |w: Amount| w.to_string());
                 Err(ApiError::invalid(
                     "max_price",
-                    format!("The answer may cost {worst}, and 'max_price' is {limit}. Lower '{}'.", ask.max_tokens_field),
+                    format!(
+                        "The answer may cost {worst}, and 'max_price' is {limit}. Lower '{}'.",
+                        ask.max_tokens_field
+                    ),
                 ))
             }
         }
@@ -253,7 +264,10 @@ impl Api {
             .ok_or_else(|| route_error(RouteError::Assign(AssignError::NoTable)))?;
         let nodes = preference.arrange(&view.nodes());
         if nodes.is_empty() {
-            return Err(ApiError::invalid("provider", "No node of this epoch's table is left by 'provider'."));
+            return Err(ApiError::invalid(
+                "provider",
+                "No node of this epoch's table is left by 'provider'.",
+            ));
         }
         Ok(Some(nodes))
     }
@@ -288,6 +302,7 @@ impl Api {
             expiry: now_secs().saturating_add(GATEWAY_EXPIRY_S),
             max_price: ask.max_price.unwrap_or(worst),
             assurance: ask.assurance,
+            by_preference: ask.preference.is_some(),
         };
         request.validate().map_err(|e| ApiError::invalid("prompt", e.to_string()))?;
         if seed.is_none() {
@@ -334,6 +349,7 @@ impl Api {
             expiry: signed.expiry,
             max_price: signed.max_price,
             assurance: ask.assurance,
+            by_preference: ask.preference.is_some(),
         };
         request.validate().map_err(|e| ApiError::invalid("monai.params", e.to_string()))?;
         let r = request.commitment();

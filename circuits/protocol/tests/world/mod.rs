@@ -131,6 +131,7 @@ impl World {
             expiry: T0 / 1000 + 60,
             max_price: Amount(1_000_000),
             assurance: Assurance::Sampled,
+            by_preference: false,
         };
         request.params.seed = request.default_seed();
         request

@@ -34,6 +34,7 @@ impl Facts<'_> {
         let context = context_digest(&d.beacon, &d.table, d.chain.as_ref());
         same("draw (its digest)", self.receipt.attestation.message.draw, context)?;
         let by_lot = !intake.lane.by_preference();
+        same("intake.message.lane (by preference)", self.request.by_preference, !by_lot)?;
         let Some(chain) = &d.chain else {
             return if by_lot {
                 Err(ReceiptError::Missing { field: "draw.chain", why: "the lane draws its nodes" })
