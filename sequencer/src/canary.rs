@@ -15,7 +15,18 @@ use crate::catalogue::Served;
 use crate::config::Canary;
 
 const SUBJECTS: [&str; 12] = [
-    "rivers", "bread", "the moon", "a bicycle", "rain", "old maps", "bees", "glass", "chess", "winter", "salt", "bridges",
+    "rivers",
+    "bread",
+    "the moon",
+    "a bicycle",
+    "rain",
+    "old maps",
+    "bees",
+    "glass",
+    "chess",
+    "winter",
+    "salt",
+    "bridges",
 ];
 const ASKS: [&str; 6] = [
     "Tell me something about {}.",
@@ -51,7 +62,8 @@ pub(crate) async fn run(api: Arc<Api>, key: KeyIndex, served: Arc<Served>, confi
     let endpoint = if served.codec.has_chat() { Endpoint::Chat } else { Endpoint::Text };
     loop {
         // Between half and one and a half of the mean: a fixed beat could be recognised.
-        let wait = rand::rng().random_range(config.interval_ms / 2..=config.interval_ms + config.interval_ms / 2);
+        let wait =
+            rand::rng().random_range(config.interval_ms / 2..=config.interval_ms + config.interval_ms / 2);
         tokio::time::sleep(Duration::from_millis(wait.max(1))).await;
         let body = body(&served, config.max_tokens).to_string();
         let outcome = match api.complete(key, endpoint, body.as_bytes()).await {

@@ -4,8 +4,8 @@ use monai_protocol::chain::ChainAnchor;
 use monai_protocol::messages::{Attestation, Cancel, Intake, Progress, Response};
 use monai_protocol::receipt::{Attempt, Inclusion, Signed};
 use monai_protocol::{
-    Address, Beacon, ChainLink, EpochId, Lane, LaneRange, Leaf, ModelId, Request, Signature, Slot, SpeedTotal,
-    Table,
+    Address, Beacon, ChainLink, EpochId, Lane, LaneRange, Leaf, ModelId, Request, Signature, Slot,
+    SpeedTotal, Table,
 };
 use serde::{Deserialize, Serialize};
 

@@ -25,7 +25,9 @@ pub(crate) async fn sweep(store: &Arc<Store>, metrics: &Metrics, now: u64) -> Re
             .scan(Cf::Expiries, &[], CHUNK)?
             .into_iter()
             .map(|(key, _)| key)
-            .take_while(|key| key.get(..8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes) <= Some(now))
+            .take_while(|key| {
+                key.get(..8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes) <= Some(now)
+            })
             .collect();
         if due.is_empty() {
             break;
@@ -52,7 +54,9 @@ pub(crate) async fn sweep(store: &Arc<Store>, metrics: &Metrics, now: u64) -> Re
     forget_nonces(store, now).await?;
     if store.get(Cf::Meta, ERASURE_DUE)?.is_some() {
         let files = store.clone();
-        tokio::task::spawn_blocking(move || files.erase_deleted()).await.map_err(|_| StoreError::Stopped)??;
+        tokio::task::spawn_blocking(move || files.erase_deleted())
+            .await
+            .map_err(|_| StoreError::Stopped)??;
         let mut done = Change::default();
         done.delete(Cf::Meta, ERASURE_DUE.to_vec());
         store.commit(done).await?;

@@ -214,14 +214,21 @@ fn check(config: &SequencerConfig) -> Result<(), StartError> {
     if hashes.len() != config.api_keys.len() {
         return wrong("api_keys has a key twice");
     }
-    if config.api_keys.iter().any(|k| k.name.is_empty() || !k.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))) {
+    if config.api_keys.iter().any(|k| {
+        k.name.is_empty() || !k.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    }) {
         return wrong("api_keys.name must be letters, digits, '-' and '_'");
     }
     if config.canary.interval_ms > 0 && !config.api_keys.iter().any(|k| k.canary) {
         return wrong("canary.interval_ms needs an API key with canary = true");
     }
     let l = &config.limits;
-    if l.body_bytes == 0 || l.connections == 0 || l.concurrent == 0 || l.choices == 0 || l.default_max_tokens == 0 {
+    if l.body_bytes == 0
+        || l.connections == 0
+        || l.concurrent == 0
+        || l.choices == 0
+        || l.default_max_tokens == 0
+    {
         return wrong("limits must be positive");
     }
     let i = &config.intervals;

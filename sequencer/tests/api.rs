@@ -83,7 +83,9 @@ async fn text_completions_take_text_ids_and_lists() {
     let text = world.ask("/v1/completions", &one).await;
     assert_eq!(text["object"], "text_completion");
     let ids = world.ask("/tokenize", &json!({"model": MODEL, "prompt": "ab"})).await["tokens"].clone();
-    let by_ids = world.ask("/v1/completions", &json!({"model": MODEL, "prompt": ids, "max_tokens": 6, "temperature": 0})).await;
+    let by_ids = world
+        .ask("/v1/completions", &json!({"model": MODEL, "prompt": ids, "max_tokens": 6, "temperature": 0}))
+        .await;
     assert_eq!(text["choices"][0]["text"], by_ids["choices"][0]["text"]);
     let back = world.ask("/detokenize", &json!({"model": MODEL, "tokens": ids})).await;
     assert_eq!(back["prompt"], "ab");
@@ -116,7 +118,11 @@ async fn a_stop_string_trims_the_text_and_cancels_the_rest() {
         } else {
             let v = world.ask("/v1/chat/completions", &body).await;
             let c = &v["choices"][0];
-            (c["message"]["content"].as_str().unwrap().to_owned(), c["finish_reason"].clone(), v["id"].clone())
+            (
+                c["message"]["content"].as_str().unwrap().to_owned(),
+                c["finish_reason"].clone(),
+                v["id"].clone(),
+            )
         };
         assert_eq!((got.as_str(), reason), (want, json!("stop")));
         // The receipt has every id that was decoded, the stop string's included.
@@ -156,7 +162,10 @@ async fn models_network_health_and_metrics() {
     let (world, peers) = World::with_peers().await;
     let list = world.get("/v1/models").await;
     let m = &list["data"][0];
-    assert_eq!((&m["id"], &m["max_positions"], &m["price"]["output"]), (&json!(MODEL), &json!(256), &json!("5")));
+    assert_eq!(
+        (&m["id"], &m["max_positions"], &m["price"]["output"]),
+        (&json!(MODEL), &json!(256), &json!("5"))
+    );
     assert_eq!(world.get(&format!("/v1/models/{MODEL}")).await["model_id"], m["model_id"]);
     assert_eq!(world.get(&format!("/v1/models/{}", m["model_id"].as_str().unwrap())).await["id"], MODEL);
     world.ask("/v1/chat/completions", &chat(4)).await;
@@ -191,7 +200,13 @@ struct Case {
 #[tokio::test]
 async fn bad_input_gets_a_clear_error() {
     let (world, _peers) = World::with_peers().await;
-    let case = |what, status, code, param, body: Value| Case { what, status, code, param, body: body.to_string().into_bytes() };
+    let case = |what, status, code, param, body: Value| Case {
+        what,
+        status,
+        code,
+        param,
+        body: body.to_string().into_bytes(),
+    };
     let with = |key: &str, value: Value| {
         let mut body = chat(5);
         body[key] = value;
@@ -199,11 +214,35 @@ async fn bad_input_gets_a_clear_error() {
     };
     let long = "x ".repeat(2_000);
     let cases = [
-        Case { what: "no JSON", status: 400, code: "invalid_json", param: None, body: b"{\"model\": ".to_vec() },
-        Case { what: "no UTF-8", status: 400, code: "invalid_json", param: None, body: b"{\"model\": \"\xff\"}".to_vec() },
+        Case {
+            what: "no JSON",
+            status: 400,
+            code: "invalid_json",
+            param: None,
+            body: b"{\"model\": ".to_vec(),
+        },
+        Case {
+            what: "no UTF-8",
+            status: 400,
+            code: "invalid_json",
+            param: None,
+            body: b"{\"model\": \"\xff\"}".to_vec(),
+        },
         Case { what: "empty", status: 400, code: "invalid_json", param: None, body: Vec::new() },
-        Case { what: "deep", status: 400, code: "invalid_json", param: None, body: "[".repeat(200_000).into_bytes() },
-        Case { what: "huge", status: 413, code: "request_too_large", param: None, body: vec![b' '; 10 << 20] },
+        Case {
+            what: "deep",
+            status: 400,
+            code: "invalid_json",
+            param: None,
+            body: "[".repeat(200_000).into_bytes(),
+        },
+        Case {
+            what: "huge",
+            status: 413,
+            code: "request_too_large",
+            param: None,
+            body: vec![b' '; 10 << 20],
+        },
         case("an array", 400, "invalid_json", None, json!([])),
         case("no model", 400, "missing_required_parameter", Some("model"), json!({"messages": []})),
         case("unknown model", 404, "model_not_found", Some("model"), with("model", json!("gpt-9"))),
@@ -213,14 +252,32 @@ async fn bad_input_gets_a_clear_error() {
         case("wrong type", 400, "invalid_type", Some("temperature"), with("temperature", json!("hot"))),
         case("too hot", 400, "invalid_value", Some("temperature"), with("temperature", json!(3))),
         case("too many choices", 400, "invalid_value", Some("n"), with("n", json!(1_000_000))),
-        case("tools", 400, "unsupported_parameter", Some("tools"), with("tools", json!([{"type": "function"}]))),
+        case(
+            "tools",
+            400,
+            "unsupported_parameter",
+            Some("tools"),
+            with("tools", json!([{"type": "function"}])),
+        ),
         case("bias", 400, "unsupported_parameter", Some("logit_bias"), with("logit_bias", json!({"1": 5}))),
         case("proved", 400, "unsupported_parameter", Some("assurance"), with("assurance", json!("proved"))),
-        case("too long", 400, "context_length_exceeded", Some("messages"), with("messages", json!([{"role": "user", "content": long}]))),
+        case(
+            "too long",
+            400,
+            "context_length_exceeded",
+            Some("messages"),
+            with("messages", json!([{"role": "user", "content": long}])),
+        ),
         case("too much", 400, "context_length_exceeded", Some("messages"), with("max_tokens", json!(250))),
         case("price", 400, "invalid_value", Some("max_price"), with("max_price", json!("1"))),
         case("signed", 400, "missing_required_parameter", Some("monai.user"), with("monai", json!({}))),
-        case("provider", 400, "invalid_value", Some("provider"), with("provider", json!({"only": ["0x0000000000000000000000000000000000000001"]}))),
+        case(
+            "provider",
+            400,
+            "invalid_value",
+            Some("provider"),
+            with("provider", json!({"only": ["0x0000000000000000000000000000000000000001"]})),
+        ),
     ];
     for c in cases {
         let response = world
@@ -248,7 +305,9 @@ async fn bad_input_gets_a_clear_error() {
 #[tokio::test]
 async fn keys_and_paths_are_checked() {
     let (world, _peers) = World::with_peers().await;
-    for (key, header) in [(None, "authorization"), (Some("Bearer nope"), "authorization"), (Some("nope"), "x-api-key")] {
+    for (key, header) in
+        [(None, "authorization"), (Some("Bearer nope"), "authorization"), (Some("nope"), "x-api-key")]
+    {
         let mut request = world.http.post(world.url("/v1/chat/completions")).json(&chat(3));
         if let Some(key) = key {
             request = request.header(header, key);
@@ -260,7 +319,10 @@ async fn keys_and_paths_are_checked() {
     let ok = world.http.get(world.url("/v1/models")).header("x-api-key", KEY).send().await.unwrap();
     assert_eq!(ok.status(), 200);
     let nowhere = world.http.get(world.url("/v1/nowhere")).send().await.unwrap();
-    assert_eq!((nowhere.status().as_u16(), nowhere.json::<Value>().await.unwrap()["error"]["code"].clone()), (404, json!("not_found")));
+    assert_eq!(
+        (nowhere.status().as_u16(), nowhere.json::<Value>().await.unwrap()["error"]["code"].clone()),
+        (404, json!("not_found"))
+    );
     let wrong = world.http.get(world.url("/v1/chat/completions")).send().await.unwrap();
     assert_eq!(wrong.status(), 405);
     // A receipt is for the key that asked; for others it does not exist.
@@ -268,14 +330,22 @@ async fn keys_and_paths_are_checked() {
     let path = format!("/v1/receipts/{id}");
     let other = world.http.get(world.url(&path)).bearer_auth(world::OTHER_KEY).send().await.unwrap();
     assert_eq!(other.status(), 404);
-    let choice = world.http.get(world.url(&format!("{path}?choice=1"))).bearer_auth(KEY).send().await.unwrap();
+    let choice =
+        world.http.get(world.url(&format!("{path}?choice=1"))).bearer_auth(KEY).send().await.unwrap();
     assert_eq!(choice.status(), 404);
 }
 
 #[tokio::test]
 async fn limits_say_when_to_come_back() {
     let (world, _peers) = World::with_peers().await;
-    let ask = |tokens: u32| world.http.post(world.url("/v1/completions")).bearer_auth(TIGHT_KEY).json(&json!({"model": MODEL, "prompt": "ab", "max_tokens": tokens})).send();
+    let ask = |tokens: u32| {
+        world
+            .http
+            .post(world.url("/v1/completions"))
+            .bearer_auth(TIGHT_KEY)
+            .json(&json!({"model": MODEL, "prompt": "ab", "max_tokens": tokens}))
+            .send()
+    };
     let first = ask(4).await.unwrap();
     assert_eq!(first.status(), 200);
     assert_eq!(first.headers()["x-ratelimit-limit-requests"], "3");

@@ -73,7 +73,13 @@ async fn plaintext_ends_with_its_retention() {
     assert!(holds(&world.config.data_dir).is_some(), "the ids must be found while they are kept");
     let mut last = Value::Null;
     until(async || {
-        let r = world.http.get(world.url(&format!("/v1/receipts/{id}"))).bearer_auth(world::KEY).send().await.unwrap();
+        let r = world
+            .http
+            .get(world.url(&format!("/v1/receipts/{id}")))
+            .bearer_auth(world::KEY)
+            .send()
+            .await
+            .unwrap();
         let status = r.status();
         last = r.json().await.unwrap();
         status == 410

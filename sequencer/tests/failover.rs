@@ -18,7 +18,10 @@ use world::{Behaviour, Peer, World, chat, operators, streamed_text};
 async fn disturbed(behaviour: Behaviour, body: &Value, stream: bool) -> (World, String, String, String) {
     let undisturbed = {
         let (world, _peers) = World::with_peers().await;
-        world.ask("/v1/chat/completions", body).await["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
+        world.ask("/v1/chat/completions", body).await["choices"][0]["message"]["content"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     };
     for _ in 0..40 {
         let world = World::start().await;
@@ -50,7 +53,10 @@ async fn answer(world: &World, body: &Value, stream: bool) -> (String, String) {
         (streamed_text(&events, 0), id)
     } else {
         let v = world.ask("/v1/chat/completions", body).await;
-        (v["choices"][0]["message"]["content"].as_str().unwrap().to_owned(), v["id"].as_str().unwrap().to_owned())
+        (
+            v["choices"][0]["message"]["content"].as_str().unwrap().to_owned(),
+            v["id"].as_str().unwrap().to_owned(),
+        )
     }
 }
 
@@ -173,7 +179,15 @@ async fn exhausted_credit_redraws_without_harm() {
         .map(|_| {
             let (http, url) = (world.http.clone(), world.url("/v1/chat/completions"));
             tokio::spawn(async move {
-                http.post(url).bearer_auth(world::KEY).json(&chat(6)).send().await.unwrap().json::<Value>().await.unwrap()
+                http.post(url)
+                    .bearer_auth(world::KEY)
+                    .json(&chat(6))
+                    .send()
+                    .await
+                    .unwrap()
+                    .json::<Value>()
+                    .await
+                    .unwrap()
             })
         })
         .collect();
@@ -209,8 +223,12 @@ async fn preferred_providers_answer_in_their_own_lane() {
         assert!(!report.draw_verified);
     }
     let network = world.get("/v1/network").await;
-    let answered: u64 =
-        network["nodes"].as_array().unwrap().iter().map(|n| n["models"][0]["answered"].as_u64().unwrap()).sum();
+    let answered: u64 = network["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|n| n["models"][0]["answered"].as_u64().unwrap())
+        .sum();
     assert_eq!(answered, 0, "answers by preference earn nothing");
 }
 

@@ -44,7 +44,9 @@ async fn a_hello_must_be_fresh_signed_and_registered() {
             }
             "another's signature" => h.signature = h.hello.sign(&domain, &secret(2)).unwrap(),
             "another sequencer" => h = hello(&key, challenge, &domain, key.address(), &world.model, 2),
-            "unsigned credit" => h.models[0].signature = h.models[0].credit.sign(&domain, &secret(2)).unwrap(),
+            "unsigned credit" => {
+                h.models[0].signature = h.models[0].credit.sign(&domain, &secret(2)).unwrap()
+            }
             "a stranger" => h = hello(&secret(77), challenge, &domain, sequencer, &world.model, 2),
             "another version" => h.version += 1,
             _ => {}
@@ -69,7 +71,10 @@ async fn forged_frames_end_the_session_and_are_counted() {
         ("malformed", Message::text("{\"type\":\"token\"}")),
         ("no JSON", Message::text("hello")),
         ("binary", Message::binary(vec![1, 2, 3])),
-        ("unasked pong", Message::text(monai_protocol::wire::encode(&NodeFrame::Pong(Probe { nonce: 1 })).unwrap())),
+        (
+            "unasked pong",
+            Message::text(monai_protocol::wire::encode(&NodeFrame::Pong(Probe { nonce: 1 })).unwrap()),
+        ),
     ];
     for (what, frame) in frames {
         let (mut socket, challenge, domain, sequencer) = dial(world.addr()).await;

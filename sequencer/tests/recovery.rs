@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use monai_protocol::receipt::check_pair;
 use monai_protocol::Finish;
+use monai_protocol::receipt::check_pair;
 use monai_sequencer::Sequencer;
 use serde_json::Value;
 use tokio::sync::Semaphore;

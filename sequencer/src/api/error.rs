@@ -129,7 +129,12 @@ impl ApiError {
 
     /// 408.
     pub(crate) fn body_timeout() -> Self {
-        Self::new(StatusCode::REQUEST_TIMEOUT, INVALID, Some("body_timeout"), "The body did not arrive in time.")
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            INVALID,
+            Some("body_timeout"),
+            "The body did not arrive in time.",
+        )
     }
 
     /// 409: a nonce was used before.
@@ -149,7 +154,8 @@ impl ApiError {
 
     /// 429 for a bucket: `kind` is `requests` or `tokens`, as OpenAI's.
     pub(crate) fn rate_limited(kind: &'static str, message: impl Into<String>, seconds: u32) -> Self {
-        Self::new(StatusCode::TOO_MANY_REQUESTS, kind, Some("rate_limit_exceeded"), message).with_retry(seconds)
+        Self::new(StatusCode::TOO_MANY_REQUESTS, kind, Some("rate_limit_exceeded"), message)
+            .with_retry(seconds)
     }
 
     /// 503: nobody can answer now.

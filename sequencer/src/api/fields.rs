@@ -102,7 +102,9 @@ impl<'a> Fields<'a> {
     /// An array field.
     pub(crate) fn array(&self, key: &str) -> Result<Option<&'a [Value]>, ApiError> {
         self.get(key)
-            .map(|v| v.as_array().map(Vec::as_slice).ok_or_else(|| wrong_type(&self.name(key), "an array", v)))
+            .map(|v| {
+                v.as_array().map(Vec::as_slice).ok_or_else(|| wrong_type(&self.name(key), "an array", v))
+            })
             .transpose()
     }
 
@@ -161,10 +163,9 @@ pub(crate) fn token_ids(items: &[Value], path: &str, vocab: usize) -> Result<Vec
         .iter()
         .enumerate()
         .map(|(i, v)| {
-            v.as_u64()
-                .and_then(|n| u32::try_from(n).ok())
-                .filter(|n| (*n as usize) < vocab)
-                .ok_or_else(|| out_of_range(&format!("{path}[{i}]"), &format!("a token id from 0 to {}", vocab - 1)))
+            v.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|n| (*n as usize) < vocab).ok_or_else(
+                || out_of_range(&format!("{path}[{i}]"), &format!("a token id from 0 to {}", vocab - 1)),
+            )
         })
         .collect()
 }

@@ -47,6 +47,7 @@ pub(super) fn health(api: &Api) -> Response {
     let failed = api.router.store.failed();
     let body = json!({
         "status": if failed { "failed" } else { "ok" },
+        "batching": if api.router.ledger.stuck() { "stuck" } else { "ok" },
         "nodes": api.router.hub.sessions().len(),
         "in_flight": api.limiter.in_flight(&api.limits),
         "unbatched_slots": api.router.ledger.waiting(),

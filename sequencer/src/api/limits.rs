@@ -145,7 +145,11 @@ impl Limiter {
         b.requests.refill(now);
         let wait = b.requests.wait(1.0);
         if wait > 0.0 {
-            return Err(ApiError::rate_limited("requests", "Rate limit reached for requests.", wait.ceil() as u32));
+            return Err(ApiError::rate_limited(
+                "requests",
+                "Rate limit reached for requests.",
+                wait.ceil() as u32,
+            ));
         }
         b.requests.level -= 1.0;
         Ok(())
@@ -162,7 +166,10 @@ impl Limiter {
             // Waiting will not help, so this is no 429 that clients would retry.
             return Err(ApiError::invalid(
                 "max_tokens",
-                format!("The request needs {tokens} tokens; this key may use {} a minute.", state.limits.tokens_per_minute),
+                format!(
+                    "The request needs {tokens} tokens; this key may use {} a minute.",
+                    state.limits.tokens_per_minute
+                ),
             ));
         }
         let busy = |what| {
@@ -175,7 +182,11 @@ impl Limiter {
         b.tokens.refill(now);
         let wait = b.tokens.wait(tokens as f64);
         if wait > 0.0 {
-            return Err(ApiError::rate_limited("tokens", "Rate limit reached for tokens.", wait.ceil() as u32));
+            return Err(ApiError::rate_limited(
+                "tokens",
+                "Rate limit reached for tokens.",
+                wait.ceil() as u32,
+            ));
         }
         b.tokens.level -= tokens as f64;
         drop(b);

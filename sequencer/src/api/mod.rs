@@ -110,7 +110,8 @@ impl Api {
     /// Reads a body within the limits of size and time.
     async fn body(&self, headers: &HeaderMap, body: Body) -> Result<axum::body::Bytes, ApiError> {
         let limit = self.limits.body_bytes;
-        let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+        let announced =
+            headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
         if announced.is_some_and(|n| n > limit as u64) {
             return Err(ApiError::too_large(limit));
         }
@@ -204,7 +205,10 @@ async fn metrics(State(api): Shared) -> Response {
     info::metrics(&api)
 }
 
-async fn node(State(api): Shared, upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>) -> Response {
+async fn node(
+    State(api): Shared,
+    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+) -> Response {
     match upgrade {
         Ok(upgrade) => crate::hub::serve(api.router.hub.clone(), upgrade),
         Err(rejection) => {

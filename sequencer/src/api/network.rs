@@ -76,7 +76,8 @@ fn node(
     view: &crate::ledger::view::EpochView,
 ) -> Value {
     let session = api.router.hub.session(&o.operator);
-    let models: Vec<Value> = view.models.iter().filter_map(|(id, v)| share(api, o.operator, id, v, state)).collect();
+    let models: Vec<Value> =
+        view.models.iter().filter_map(|(id, v)| share(api, o.operator, id, v, state)).collect();
     json!({
         "address": o.operator,
         "owner": o.owner,
@@ -104,8 +105,7 @@ fn share(
     let table = view.table.as_ref()?;
     let weight = table.entries.iter().find(|e| e.node == node)?.weight;
     let record = state.epoch.models.get(id).and_then(|m| m.records.get(&node)).copied().unwrap_or_default();
-    let counters =
-        state.counters.models.get(id).and_then(|m| m.get(&node)).copied().unwrap_or_default();
+    let counters = state.counters.models.get(id).and_then(|m| m.get(&node)).copied().unwrap_or_default();
     Some(json!({
         "model": api.catalogue.by_id(id).map(|m| m.name.clone()),
         "score": weight.to_string(),

@@ -19,7 +19,10 @@ pub(crate) enum TextPrompt {
 pub(crate) fn messages(f: &Fields<'_>) -> Result<Vec<Message>, ApiError> {
     let items = f.array("messages")?.ok_or_else(|| ApiError::missing("messages"))?;
     if items.is_empty() {
-        return Err(ApiError::invalid("messages", "Invalid 'messages': an empty array has nothing to answer."));
+        return Err(ApiError::invalid(
+            "messages",
+            "Invalid 'messages': an empty array has nothing to answer.",
+        ));
     }
     items.iter().enumerate().map(|(i, v)| message(v, &format!("messages[{i}]"))).collect()
 }
@@ -107,7 +110,10 @@ pub(crate) fn prompts(f: &Fields<'_>, vocab: usize, most: usize) -> Result<Vec<T
             .collect::<Result<_, _>>()?,
     };
     if list.len() > most {
-        return Err(ApiError::invalid("prompt", format!("Invalid value for 'prompt': at most {most} prompts.")));
+        return Err(ApiError::invalid(
+            "prompt",
+            format!("Invalid value for 'prompt': at most {most} prompts."),
+        ));
     }
     Ok(list)
 }

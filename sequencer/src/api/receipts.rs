@@ -41,10 +41,8 @@ pub(super) fn get(api: &Api, key: KeyIndex, id: &str, query: &ReceiptQuery) -> R
         tracing::error!(%error, "a receipt could not be read");
         ApiError::internal()
     };
-    let stored: StoredReceipt = store
-        .get_json(Cf::Receipts, &keys::receipt(id, choice))
-        .map_err(failed)?
-        .ok_or_else(absent)?;
+    let stored: StoredReceipt =
+        store.get_json(Cf::Receipts, &keys::receipt(id, choice)).map_err(failed)?.ok_or_else(absent)?;
     let owner: ApiKeyHash = match &stored {
         StoredReceipt::Kept(p) => p.owner,
         StoredReceipt::Erased { owner } => *owner,
@@ -65,7 +63,8 @@ pub(super) fn get(api: &Api, key: KeyIndex, id: &str, query: &ReceiptQuery) -> R
 
 /// Puts a receipt together from what is stored apart: plaintext, evidence, draw and inclusion.
 pub(crate) fn assemble(store: &Store, p: Plaintext) -> Result<Receipt, StoreError> {
-    let missing = |what: &'static str| StoreError::Decode(what, "a record that belongs to a receipt is absent".into());
+    let missing =
+        |what: &'static str| StoreError::Decode(what, "a record that belongs to a receipt is absent".into());
     let key = keys::slot(&p.request.model, p.lane, p.slot);
     let evidence: Evidence =
         store.get_json(Cf::Evidence, &key)?.ok_or_else(|| missing(Cf::Evidence.name()))?;

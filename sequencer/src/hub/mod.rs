@@ -87,7 +87,11 @@ impl Hub {
     }
 
     /// True if some node of `nodes` can take a job for the model now.
-    pub(crate) fn any_accepts<'a>(&self, model: &ModelId, nodes: impl IntoIterator<Item = &'a Address>) -> bool {
+    pub(crate) fn any_accepts<'a>(
+        &self,
+        model: &ModelId,
+        nodes: impl IntoIterator<Item = &'a Address>,
+    ) -> bool {
         let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         nodes.into_iter().any(|n| sessions.get(n).is_some_and(|s| s.accepts(model)))
     }

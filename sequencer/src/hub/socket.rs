@@ -44,7 +44,9 @@ pub(crate) fn serve(hub: Arc<Hub>, upgrade: WebSocketUpgrade) -> Response {
 
 async fn run(hub: Arc<Hub>, socket: WebSocket, _place: OwnedSemaphorePermit) {
     let (mut sink, mut source) = socket.split();
-    let hello = match tokio::time::timeout(ms(hub.timeouts.hello_ms), handshake(&hub, &mut sink, &mut source)).await {
+    let hello = match tokio::time::timeout(ms(hub.timeouts.hello_ms), handshake(&hub, &mut sink, &mut source))
+        .await
+    {
         Ok(Ok(hello)) => hello,
         Ok(Err(fault)) => {
             hub.metrics.bad_frames.with_label_values(&["hello"]).inc();
@@ -147,10 +149,7 @@ fn check_hello(hub: &Hub, challenge: Keccak, hello: &Hello) -> Result<(), Fault>
 }
 
 fn check_offer(hub: &Hub, node: Address, offer: &ModelOffer) -> Result<(), FrameFault> {
-    offer
-        .credit
-        .verify(&hub.domain, &offer.signature, node)
-        .map_err(|_| FrameFault::Signature("credit"))
+    offer.credit.verify(&hub.domain, &offer.signature, node).map_err(|_| FrameFault::Signature("credit"))
 }
 
 /// Sends what is queued; ends with the session, after its last words.

@@ -108,8 +108,7 @@ impl Ledger {
         let mut speed: BTreeMap<Address, (u64, u64)> = BTreeMap::new();
         let mut total = 0usize;
         for ((_, lane), slots) in lock(&self.closed).range((model, Lane(0))..=(model, Lane(u32::MAX))) {
-            let first =
-                state.lanes.get(&model).and_then(|l| l.get(lane)).map_or(Slot(0), |l| l.next_slot);
+            let first = state.lanes.get(&model).and_then(|l| l.get(lane)).map_or(Slot(0), |l| l.next_slot);
             let (mut end, mut leaves, mut last_leaves) = (first, Vec::new(), Vec::new());
             while let Some(closed) = slots.get(&end) {
                 let full = total > 0 && total + closed.leaves.len() > self.intervals.batch_leaves;
@@ -141,10 +140,8 @@ impl Ledger {
                 range.link = self.link(state, model, range.lane, Slot(range.end_slot.0 - 1))?;
             }
         }
-        let speed = speed
-            .into_iter()
-            .map(|(node, (tokens, millis))| SpeedTotal { node, tokens, millis })
-            .collect();
+        let speed =
+            speed.into_iter().map(|(node, (tokens, millis))| SpeedTotal { node, tokens, millis }).collect();
         Ok((parts, speed))
     }
 }

@@ -11,6 +11,7 @@ mod stakes;
 pub(crate) mod view;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use monai_protocol::chain::{ChainError, HashChain};
@@ -21,7 +22,7 @@ pub(crate) use view::{LANES, LOT_LANE, ModelView, PREFERENCE_LANE};
 
 use crate::config::Intervals;
 use crate::metrics::Metrics;
-use crate::records::{ClosedSlot, Clock};
+use crate::records::{Clock, ClosedSlot};
 use crate::secret::Secret32;
 use crate::store::{Store, StoreError};
 
@@ -81,6 +82,10 @@ pub(crate) struct Ledger {
     state: Mutex<Arc<State>>,
     clock: Mutex<Clock>,
     closed: Mutex<ClosedSlots>,
+    /// Held by [`Ledger::step`].
+    stepping: Mutex<()>,
+    /// True while batches or epochs can't go on.
+    stuck: AtomicBool,
     /// Chains by model and first link.
     chains: Mutex<BTreeMap<(ModelId, u64), Arc<HashChain>>>,
 }
@@ -108,6 +113,11 @@ impl Ledger {
     /// Takes in a slot whose end is durable.
     pub(crate) fn close(&self, model: ModelId, lane: Lane, slot: Slot, closed: ClosedSlot) {
         lock(&self.closed).entry((model, lane)).or_default().insert(slot, closed);
+    }
+
+    /// True while batches or epochs can't go on.
+    pub(crate) fn stuck(&self) -> bool {
+        self.stuck.load(Ordering::Relaxed)
     }
 
     /// Slots that wait for a batch.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use monai_protocol::chain::HashChain;
@@ -15,7 +16,7 @@ use super::{LOT_LANE, Ledger, LedgerError, ModelView, PREFERENCE_LANE, meta};
 use crate::clock::now_ms;
 use crate::config::Intervals;
 use crate::metrics::Metrics;
-use crate::records::{ClosedSlot, Clock, EpochRecord};
+use crate::records::{Clock, ClosedSlot, EpochRecord};
 use crate::secret::Secret32;
 use crate::store::{Cf, Change, Store, keys};
 
@@ -34,7 +35,8 @@ pub(crate) struct LedgerSetup {
 impl Ledger {
     /// Opens the ledger of a store. Blocks: it derives chains and writes.
     pub(crate) fn open(setup: LedgerSetup) -> Result<Self, LedgerError> {
-        let LedgerSetup { store, key, metrics, mut intervals, stakes_file, models, domain, parameters } = setup;
+        let LedgerSetup { store, key, metrics, mut intervals, stakes_file, models, domain, parameters } =
+            setup;
         parameters.validate()?;
         if intervals.epoch_ms == 0 {
             intervals.epoch_ms = parameters.epoch_seconds.saturating_mul(1_000);
@@ -76,6 +78,8 @@ impl Ledger {
             state: Mutex::new(Arc::new(state)),
             clock: Mutex::new(clock),
             closed: Mutex::new(closed),
+            stepping: Mutex::default(),
+            stuck: AtomicBool::new(false),
             chains: Mutex::default(),
         })
     }

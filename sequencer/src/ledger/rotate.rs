@@ -1,6 +1,7 @@
 //! Epochs: when the router's next one begins, and when the state's last one is over.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use monai_protocol::chain::ChainAnchor;
 use monai_protocol::{EpochId, Slot, State, insecure_devnet_beacon};
@@ -13,8 +14,15 @@ use crate::store::{Cf, Change, keys};
 
 impl Ledger {
     /// Does whatever is due: batches, the end of the state's epoch, the beginning of the router's. Blocks.
-    /// Must not run twice at once.
     pub(crate) fn step(&self, slots: &Slots) -> Result<(), LedgerError> {
+        // One at a time: each batch builds on the state that the one before left.
+        let _turn = lock(&self.stepping);
+        let result = self.step_alone(slots);
+        self.stuck.store(result.is_err(), Ordering::Relaxed);
+        result
+    }
+
+    fn step_alone(&self, slots: &Slots) -> Result<(), LedgerError> {
         while self.batch_once()? > 0 {}
         self.end_epoch()?;
         if self.rotation_due(now_ms()) {
@@ -77,11 +85,8 @@ impl Ledger {
             let mut first_slots = Vec::new();
             for (model, spare) in self.models.iter().zip(&spare) {
                 first_slots.extend(LANES.map(|lane| (*model, lane, next_slot(*model, lane))));
-                let running = state
-                    .lanes
-                    .get(model)
-                    .and_then(|l| l.get(&LOT_LANE))
-                    .and_then(|l| l.chain.clone());
+                let running =
+                    state.lanes.get(model).and_then(|l| l.get(&LOT_LANE)).and_then(|l| l.chain.clone());
                 let aligned = next_slot(*model, LOT_LANE).0 % Slot::PER_LINK == 0;
                 let same_place =
                     |c: &ChainAnchor| aligned && c.first == next_slot(*model, LOT_LANE).0 / Slot::PER_LINK;
@@ -140,8 +145,7 @@ impl Ledger {
         next: Slot,
         epoch: EpochId,
     ) -> Result<Option<ChainAnchor>, LedgerError> {
-        let running =
-            state.lanes.get(&model).and_then(|l| l.get(&LOT_LANE)).and_then(|l| l.chain.as_ref());
+        let running = state.lanes.get(&model).and_then(|l| l.get(&LOT_LANE)).and_then(|l| l.chain.as_ref());
         let wanted = match running {
             None => true,
             Some(c) => {

@@ -18,7 +18,8 @@ pub(crate) struct StakesSource(pub(crate) PathBuf);
 impl StakesSource {
     /// Reads the file.
     pub(crate) fn read(&self) -> Result<StakesFile, LedgerError> {
-        let wrong = |e: &dyn std::fmt::Display| LedgerError::Stakes(self.0.display().to_string(), e.to_string());
+        let wrong =
+            |e: &dyn std::fmt::Display| LedgerError::Stakes(self.0.display().to_string(), e.to_string());
         let size = std::fs::metadata(&self.0).map_err(|e| wrong(&e))?.len();
         if size > MAX_BYTES {
             return Err(wrong(&format!("{size} bytes, at most {MAX_BYTES}")));

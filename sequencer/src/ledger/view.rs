@@ -40,12 +40,7 @@ pub(crate) struct EpochView {
 }
 
 impl ModelView {
-    pub(crate) fn new(
-        epoch: EpochId,
-        record: EpochRecord,
-        chain: Arc<HashChain>,
-        max_attempts: u64,
-    ) -> Self {
+    pub(crate) fn new(epoch: EpochId, record: EpochRecord, chain: Arc<HashChain>, max_attempts: u64) -> Self {
         Self {
             epoch,
             model: record.chain.model,

@@ -72,7 +72,10 @@ pub(super) struct Answered {
 /// How an attempt ended.
 pub(super) enum AttemptEnd {
     Answered(Box<Answered>),
-    Failed { failure: Failure, dispatched_ms: u64 },
+    Failed {
+        failure: Failure,
+        dispatched_ms: u64,
+    },
     /// The sequencer had to stop.
     Cut,
 }
@@ -96,7 +99,13 @@ impl Watch {
 }
 
 impl Router {
-    pub(super) async fn attempt(&self, run: &mut Run, client: &Client, retry: Retry, node: Address) -> AttemptEnd {
+    pub(super) async fn attempt(
+        &self,
+        run: &mut Run,
+        client: &Client,
+        retry: Retry,
+        node: Address,
+    ) -> AttemptEnd {
         let dispatched_ms = now_ms().max(run.open.received_ms);
         let missed = |why| AttemptEnd::Failed { failure: Failure::Missed(why), dispatched_ms };
         let Some(session) = self.hub.session(&node) else { return missed(Missed::NotConnected) };
@@ -105,8 +114,10 @@ impl Router {
         let frames = max + max / monai_protocol::output::PROGRESS_IDS + OTHER_FRAMES;
         let mut job = session.open_job(run.open.request.model, run.place.r, frames);
         let prefill = run.open.request.prompt.len() as u64 + resume.len() as u64;
-        let to_first =
-            self.timeouts.first_token_ms.saturating_add(self.timeouts.per_prompt_token_ms.saturating_mul(prefill));
+        let to_first = self
+            .timeouts
+            .first_token_ms
+            .saturating_add(self.timeouts.per_prompt_token_ms.saturating_mul(prefill));
         let left = (max as u64).saturating_sub(resume.len() as u64);
         let whole = to_first
             .saturating_add(self.timeouts.per_output_token_ms.saturating_mul(left))
@@ -127,11 +138,28 @@ impl Router {
             return missed(Missed::Disconnected);
         }
         let began = Instant::now();
-        let watch = Watch { first: began + ms(to_first), end: began + ms(whole), stall: ms(self.timeouts.stall_ms), heard: None };
+        let watch = Watch {
+            first: began + ms(to_first),
+            end: began + ms(whole),
+            stall: ms(self.timeouts.stall_ms),
+            heard: None,
+        };
         let attempted = Attempted::new(node, resume.len() as u32);
-        let end = Relay { router: self, run, client, retry, node, job: &mut job, attempted, watch, dispatched_ms, first_token_ms: None, order: None }
-            .relay()
-            .await;
+        let end = Relay {
+            router: self,
+            run,
+            client,
+            retry,
+            node,
+            job: &mut job,
+            attempted,
+            watch,
+            dispatched_ms,
+            first_token_ms: None,
+            order: None,
+        }
+        .relay()
+        .await;
         if !matches!(end, AttemptEnd::Answered(_)) {
             job.abandon(run.output.len());
         }
@@ -239,9 +267,11 @@ impl Relay<'_> {
                 }
                 None
             }
-            JobEvent::Progress(frame) => {
-                self.attempted.progress(&self.run.place, &self.run.output, &frame).err().map(|e| self.invalid(e))
-            }
+            JobEvent::Progress(frame) => self
+                .attempted
+                .progress(&self.run.place, &self.run.output, &frame)
+                .err()
+                .map(|e| self.invalid(e)),
             JobEvent::Done(done) => {
                 let order = self.order.as_ref().map(|o| o.message.up_to);
                 let run = &mut *self.run;

@@ -53,12 +53,8 @@ impl Router {
             node: a.node,
             failovers: run.failed.len(),
         };
-        let answered = records::Answered {
-            response: a.response,
-            progress: a.progress,
-            cancel: a.cancel,
-            attestation,
-        };
+        let answered =
+            records::Answered { response: a.response, progress: a.progress, cancel: a.cancel, attestation };
         self.close(run, Some((leaf, answered)), speed).await?;
         Ok(answer)
     }
@@ -97,12 +93,15 @@ impl Router {
             leaves.push(leaf);
             answered
         });
+        // Slots without an answer have an end to their plaintext too: the record of the open slot is deleted here,
+        // and erased from the files then.
+        let receipt = keys::receipt(&open.completion, open.choice);
+        let until = now_secs().saturating_add(self.retention_secs);
+        change.put(Cf::Expiries, keys::expiry(until, &receipt), Vec::new());
         if answer.is_some() {
-            let receipt = keys::receipt(&open.completion, open.choice);
-            let until = now_secs().saturating_add(self.retention_secs);
             change.put_json(
                 Cf::Receipts,
-                receipt.clone(),
+                receipt,
                 &StoredReceipt::Kept(Box::new(Plaintext {
                     owner: open.owner,
                     lane,
@@ -112,7 +111,6 @@ impl Router {
                     output: run.output.ids.clone(),
                 })),
             )?;
-            change.put(Cf::Expiries, keys::expiry(until, &receipt), Vec::new());
         }
         let evidence = Evidence { epoch: run.view.epoch, intake: run.intake.clone(), attempts, answer };
         change.put_json(Cf::Evidence, key.clone(), &evidence)?;
@@ -150,7 +148,8 @@ impl Router {
         retry: Retry,
         failed: &Failed,
     ) -> Result<(Attempt, Finish), LedgerError> {
-        let refusal = |r: &monai_protocol::wire::Refuse| Signed { message: r.refusal.clone(), signature: r.signature };
+        let refusal =
+            |r: &monai_protocol::wire::Refuse| Signed { message: r.refusal.clone(), signature: r.signature };
         Ok(match &failed.failure {
             Failure::Missed(_) => {
                 let message = Miss {
@@ -167,10 +166,9 @@ impl Router {
                 let signature = message.sign(&self.domain, &self.key)?;
                 (Attempt::Missed(Signed { message, signature }), Finish::Missed)
             }
-            Failure::Refused(r, _) => (
-                Attempt::Refused(RefusedAttempt { node: failed.node, refusal: refusal(r) }),
-                Finish::Refused,
-            ),
+            Failure::Refused(r, _) => {
+                (Attempt::Refused(RefusedAttempt { node: failed.node, refusal: refusal(r) }), Finish::Refused)
+            }
             Failure::Busy(r, offer) => {
                 let credit = Signed { message: offer.credit.clone(), signature: offer.signature };
                 (Attempt::Busy(BusyAttempt { node: failed.node, refusal: refusal(r), credit }), Finish::Busy)

@@ -172,10 +172,6 @@ impl Run {
 
     /// Ids that the attempts before had streamed, as the receipt counts them: refusals don't say.
     pub(super) fn resumed_from(&self) -> u32 {
-        self.failed
-            .iter()
-            .rev()
-            .find(|f| matches!(f.failure, Failure::Missed(_)))
-            .map_or(0, |f| f.streamed)
+        self.failed.iter().rev().find(|f| matches!(f.failure, Failure::Missed(_))).map_or(0, |f| f.streamed)
     }
 }

@@ -113,7 +113,9 @@ mod tests {
         let room = Arc::new(AtomicUsize::new(0));
         let (g, r) = (gate.clone(), room.clone());
         let waiting =
-            tokio::spawn(async move { g.enter(M, Duration::from_secs(30), || r.load(Ordering::Acquire)).await });
+            tokio::spawn(
+                async move { g.enter(M, Duration::from_secs(30), || r.load(Ordering::Acquire)).await },
+            );
         tokio::task::yield_now().await;
         room.store(1, Ordering::Release);
         gate.room_changed();

@@ -18,9 +18,7 @@ use std::sync::Arc;
 
 use monai_protocol::messages::{Intake, Typed as _};
 use monai_protocol::receipt::Signed;
-use monai_protocol::{
-    Address, Domain, EpochId, Finish, Lane, ModelId, Request, SecretKey, Signature, Slot,
-};
+use monai_protocol::{Address, Domain, EpochId, Finish, Lane, ModelId, Request, SecretKey, Signature, Slot};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

@@ -156,8 +156,7 @@ impl Slots {
         let ticket = {
             let mut inner = self.lock();
             let slots = &inner.next;
-            let (view, ticket) =
-                next(&|model, lane| slots.get(&(model, lane)).copied().unwrap_or_default())?;
+            let (view, ticket) = next(&|model, lane| slots.get(&(model, lane)).copied().unwrap_or_default())?;
             inner.view = view;
             ticket
         };

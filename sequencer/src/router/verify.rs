@@ -186,7 +186,9 @@ impl Attempted {
                 &output.ids[..m.n_out as usize]
             }
             Finish::Stop if output.ids.last().is_some_and(|id| place.stops.contains(id)) => &output.ids[..],
-            Finish::Length if output.ended(place) && output.ids.last().is_none_or(|id| !place.stops.contains(id)) => {
+            Finish::Length
+                if output.ended(place) && output.ids.last().is_none_or(|id| !place.stops.contains(id)) =>
+            {
                 &output.ids[..]
             }
             _ => return Err(Invalid::Finish),

@@ -194,10 +194,7 @@ impl Store {
         prefix: &[u8],
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, T)>, StoreError> {
-        self.scan(cf, prefix, limit)?
-            .into_iter()
-            .map(|(key, bytes)| Ok((key, decode(cf, &bytes)?)))
-            .collect()
+        self.scan(cf, prefix, limit)?.into_iter().map(|(key, bytes)| Ok((key, decode(cf, &bytes)?))).collect()
     }
 
     /// Writes a consistent copy of the store to a new folder.

@@ -15,8 +15,8 @@ use monai_model::file::Store as ModelStore;
 use monai_protocol::receipt::{Receipt, Report};
 use monai_protocol::{Address, Amount, ChainId, SecretKey, TrustAnchors};
 use monai_sequencer::{
-    ApiKey, ApiKeyHash, Canary, Intervals, Limits, Operator, Retention, RunningSequencer, Secret32, Sequencer,
-    SequencerConfig, ServedModel, StakesFile, Timeouts,
+    ApiKey, ApiKeyHash, Canary, Intervals, Limits, Operator, Retention, RunningSequencer, Secret32,
+    Sequencer, SequencerConfig, ServedModel, StakesFile, Timeouts,
 };
 use serde_json::{Value, json};
 
@@ -72,7 +72,8 @@ pub fn config(dir: &Path, model: &Model) -> SequencerConfig {
         canary: false,
     };
     let mut tight = key("tight", TIGHT_KEY);
-    tight.limits = Some(monai_sequencer::KeyLimits { requests_per_minute: 3, tokens_per_minute: 100, concurrent: 1 });
+    tight.limits =
+        Some(monai_sequencer::KeyLimits { requests_per_minute: 3, tokens_per_minute: 100, concurrent: 1 });
     SequencerConfig {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         data_dir: dir.join("store"),

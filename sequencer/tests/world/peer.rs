@@ -143,7 +143,7 @@ impl Peer {
         let count = jobs.clone();
         let task = tokio::spawn(async move {
             serve(socket, work, count).await;
-            drop(ended.send(true));
+            let _ = ended.send(true);
         });
         Self { key, jobs, over, task }
     }
@@ -318,7 +318,10 @@ async fn answer_job(
             id = (id + 1) % 256 + 3;
         }
         let logprobs = job.logprobs.map(|n| {
-            Box::new(TokenLogprobs { chosen: -500_000, top: (0..u32::from(n)).map(|i| (i + 3, -1_000_000)).collect() })
+            Box::new(TokenLogprobs {
+                chosen: -500_000,
+                top: (0..u32::from(n)).map(|i| (i + 3, -1_000_000)).collect(),
+            })
         });
         frame(NodeFrame::Token(Token { job: job.job, index: sent as u32, id, logprobs }));
         work.sent.fetch_add(1, Ordering::SeqCst);
@@ -331,8 +334,14 @@ async fn answer_job(
         if let Some((up_to, running)) = running.push(id)
             && !matches!(work.behaviour, Behaviour::NoProgress)
         {
-            let progress =
-                Progress { request: r, model: job.request.model, lane: job.lane, slot: job.slot, up_to, running };
+            let progress = Progress {
+                request: r,
+                model: job.request.model,
+                lane: job.lane,
+                slot: job.slot,
+                up_to,
+                running,
+            };
             let signature = progress.sign(&work.domain, &work.key).unwrap();
             frame(NodeFrame::Progress(ProgressFrame { job: job.job, progress, signature }));
         }
