@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
-
-/// @dev The arithmetic of rewards and slashes, apart from storage, so that it can be proved.
+/// @dev The arithmetic of rewards and slashes, apart from storage, so that it can be proved. Stake is
+/// below 2^104 and rewards below 2^128, so every product fits a word; checked arithmetic would revert.
 library Shares {
     uint256 internal constant WAD = 1e18;
     /// @dev Precision of rewards per share.
@@ -15,22 +14,22 @@ library Shares {
         pure
         returns (uint256 part)
     {
-        part = Math.mulDiv(amount, raw, raw + own);
-        part -= Math.mulDiv(part, commission, WAD, Math.Rounding.Ceil);
+        part = amount * raw / (raw + own);
+        part -= (part * commission + WAD - 1) / WAD;
     }
 
     /// @dev What one unit of stake gets, rounded down.
     function perShare(uint256 part, uint256 raw) internal pure returns (uint256) {
-        return Math.mulDiv(part, PRECISION, raw);
+        return part * PRECISION / raw;
     }
 
     /// @dev Fraction of a snapshot that a slash takes, rounded up.
     function fraction(uint256 target, uint256 base) internal pure returns (uint256) {
-        return Math.mulDiv(target, WAD, base, Math.Rounding.Ceil);
+        return (target * WAD + base - 1) / base;
     }
 
     /// @dev A delegator's loss, rounded up.
     function loss(uint256 stake, uint256 fraction_) internal pure returns (uint256) {
-        return Math.mulDiv(stake, fraction_, WAD, Math.Rounding.Ceil);
+        return (stake * fraction_ + WAD - 1) / WAD;
     }
 }
