@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::api::fields::Fields;
 pub use crate::api::sampling::Sampling;
-use crate::api::{ask, prompt};
+use crate::api::{ask, extensions, prompt};
 
 /// Why a body is not understood: the message and field that the API's error would have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -75,5 +75,5 @@ pub fn sampling(body: &Value) -> Result<Sampling, FieldError> {
 /// # Errors
 /// [`FieldError`] as the API would report it.
 pub fn by_preference(body: &Value) -> Result<bool, FieldError> {
-    Ok(ask::Preference::read(&fields(body)?)?.is_some())
+    Ok(extensions::Preference::read(&fields(body)?)?.is_some())
 }

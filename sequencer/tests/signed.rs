@@ -101,7 +101,8 @@ async fn a_signed_request_is_answered_as_signed() {
 async fn what_was_not_signed_is_not_answered() {
     let (world, _peers) = World::with_peers().await;
     let user = User::of(&world);
-    let cases: Vec<(&str, &str, Box<dyn Fn(&mut Value)>)> = vec![
+    type Change = Box<dyn Fn(&mut Value)>;
+    let cases: Vec<(&str, &str, Change)> = vec![
         ("other text", "prompt_ids_mismatch", Box::new(|b| b["messages"][0]["content"] = json!("bye"))),
         ("other parameters", "signature_mismatch", Box::new(|b| b["monai"]["params"]["seed"] = json!("10"))),
         ("other price", "signature_mismatch", Box::new(|b| b["monai"]["max_price"] = json!("100001"))),

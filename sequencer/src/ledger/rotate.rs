@@ -149,7 +149,8 @@ impl Ledger {
         let wanted = match running {
             None => true,
             Some(c) => {
-                next.0 % Slot::PER_LINK == 0 && next.link_index() >= c.first.saturating_add(c.length / 2)
+                next.0.is_multiple_of(Slot::PER_LINK)
+                    && next.link_index() >= c.first.saturating_add(c.length / 2)
             }
         };
         if !wanted {

@@ -167,12 +167,7 @@ impl Store {
     }
 
     /// Records whose keys start with `prefix`, in key order, at most `limit`.
-    pub(crate) fn scan(
-        &self,
-        cf: Cf,
-        prefix: &[u8],
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub(crate) fn scan(&self, cf: Cf, prefix: &[u8], limit: usize) -> Result<Vec<Record>, StoreError> {
         let mut options = ReadOptions::default();
         options.set_total_order_seek(true);
         let from = IteratorMode::From(prefix, Direction::Forward);
@@ -208,6 +203,9 @@ impl Store {
         maintain::erase_deleted(&self.db)
     }
 }
+
+/// A key and its value.
+pub(crate) type Record = (Vec<u8>, Vec<u8>);
 
 pub(crate) fn decode<T: DeserializeOwned>(cf: Cf, bytes: &[u8]) -> Result<T, StoreError> {
     serde_json::from_slice(bytes).map_err(|e| StoreError::Decode(cf.name(), e.to_string()))

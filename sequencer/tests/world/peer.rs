@@ -264,7 +264,7 @@ async fn answer_job(
         Behaviour::Mute => {
             frame(NodeFrame::Accepted { job: job.job });
             // Only an order ends it, and it says nothing even then.
-            drop(orders.recv().await);
+            orders.recv().await;
             return;
         }
         _ => {}
