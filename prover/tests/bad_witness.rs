@@ -43,7 +43,7 @@ fn cases() -> Vec<Case> {
                 bump(w, Tensor::X0Hi, 3, -1);
             },
             false,
-            &[C::Lookup(Leaf::Range(Tensor::X0Lo)), C::Multiplicity(Table::Range)],
+            &[C::Lookup(Leaf::Range(Tensor::X0Lo))],
             LEAVES,
         ),
         case(
@@ -147,7 +147,8 @@ fn cases() -> Vec<Case> {
             |w, _| bump(w, Tensor::Value, 9, 1),
             true,
             &[C::Remainder(Remainder::Value)],
-            "the weighted values",
+            // The mixed values follow from the changed one, so the output is the first that does not fit.
+            "the softmax output",
         ),
         case(
             "an attention output",

@@ -97,6 +97,9 @@ pub enum EngineError {
     /// The model's shape is not one that the engine computes.
     #[error("the model's shape is not supported: {0}")]
     Shape(&'static str),
+    /// The operating system refused memory.
+    #[error("memory for the weights: {0}")]
+    Memory(String),
     /// The operating system refused a thread.
     #[error("a worker thread could not be started: {0}")]
     Thread(String),

@@ -9,6 +9,7 @@
 //!
 //! Deliberately absent: tokenizer and text (in `monai-model`), proofs, networking.
 
+mod arena;
 pub mod candle;
 mod elementwise;
 mod engine;

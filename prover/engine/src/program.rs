@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use candle_core::Device;
-use monai_model::artefact::{Linear, Model};
+use monai_model::artefact::{Layer, Linear, Model};
 use monai_model::semantics::TABLE_LEN;
 
+use crate::arena::Arena;
 use crate::error::EngineError;
-use crate::kernel::packed::Packed;
+use crate::kernel::packed::{Packed, Place};
 use crate::kernel::{Isa, Kernel, LANES};
 use crate::kv::KvShape;
 
@@ -64,22 +65,24 @@ impl Program {
         let isa = Isa::check(kernel.unwrap_or_else(Kernel::best))?;
         device.map_or(Ok(()), crate::candle::check_exact)?;
         check_shape(&model)?;
+        let mut arena;
+        let mut place = match device {
+            Some(device) => Place::Device(device),
+            None => {
+                let matrices = model.layers.iter().flat_map(matrices).chain([model.head()]);
+                arena = Arena::new(matrices.map(|m| Arena::rounded(Packed::bytes(m))).sum())?;
+                Place::Host(&mut arena)
+            }
+        };
         let layers = model
             .layers
             .iter()
             .map(|l| {
-                Ok(PackedLayer {
-                    q: Packed::new(&l.q, device)?,
-                    k: Packed::new(&l.k, device)?,
-                    v: Packed::new(&l.v, device)?,
-                    o: Packed::new(&l.o, device)?,
-                    gate: Packed::new(&l.gate, device)?,
-                    up: Packed::new(&l.up, device)?,
-                    down: Packed::new(&l.down, device)?,
-                })
+                let [q, k, v, o, gate, up, down] = matrices(l).map(|m| Packed::new(m, &mut place));
+                Ok(PackedLayer { q: q?, k: k?, v: v?, o: o?, gate: gate?, up: up?, down: down? })
             })
             .collect::<Result<_, EngineError>>()?;
-        let head = Packed::new(model.head(), device)?;
+        let head = Packed::new(model.head(), &mut place)?;
         let mut exp = model.tables.exp.clone();
         exp.push(0);
         let a = &model.arch;
@@ -112,6 +115,11 @@ impl Program {
     pub(crate) fn ends(&self, id: u32, stop_ids: &[u32]) -> bool {
         self.model.text.eos_ids.contains(&id) || stop_ids.contains(&id)
     }
+}
+
+/// The matrices of a layer, in the order in which a pass reads them.
+fn matrices(l: &Layer) -> [&Linear; 7] {
+    [&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down]
 }
 
 /// Checks everything that the forward pass relies on, so that no later index can fail.

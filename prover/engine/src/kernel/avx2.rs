@@ -1,22 +1,22 @@
 //! Tiles for AVX2: two accumulators of eight channels for each activation row.
 
 use std::arch::x86_64::{
-    __m128i, __m256i, _mm_loadu_si128, _mm256_add_epi32, _mm256_cvtepi8_epi16, _mm256_loadu_si256,
-    _mm256_madd_epi16, _mm256_set1_epi32, _mm256_setzero_si256, _mm256_storeu_si256,
+    __m128i, __m256i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm256_add_epi32, _mm256_cvtepi8_epi16,
+    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_set1_epi32, _mm256_setzero_si256, _mm256_storeu_si256,
 };
 
-use super::{LANES, Sums};
+use super::{AHEAD, LANES, Sums};
 
-/// Chooses the instance for the number of activation rows.
+/// Chooses the instance for the number of activation rows, with one way to load for few of them and one for more.
 macro_rules! by_cols {
-    ($cols:expr, $f:ident($($arg:expr),*)) => {
+    ($cols:expr, $few:expr, $more:expr, $($arg:expr),*) => {
         match $cols {
-            1 => $f::<1>($($arg),*),
-            2 => $f::<2>($($arg),*),
-            3 => $f::<3>($($arg),*),
-            4 => $f::<4>($($arg),*),
-            5 => $f::<5>($($arg),*),
-            _ => $f::<6>($($arg),*),
+            1 => tile::<1>($few, $($arg),*),
+            2 => tile::<2>($few, $($arg),*),
+            3 => tile::<3>($more, $($arg),*),
+            4 => tile::<4>($more, $($arg),*),
+            5 => tile::<5>($more, $($arg),*),
+            _ => tile::<6>($more, $($arg),*),
         }
     };
 }
@@ -41,8 +41,16 @@ pub(super) unsafe fn tile_i8(
             _mm256_cvtepi8_epi16(_mm_loadu_si128(w.add(LANES).cast::<__m128i>())),
         )
     };
+    let load_ahead = |p: usize| {
+        if p % 2 == 0 {
+            // Fetching never faults, so the address may lie beyond the panel: there the next one begins.
+            // SAFETY: the caller has AVX2, so it has SSE.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(panel.wrapping_add(p * 2 * LANES + AHEAD)) };
+        }
+        load(p)
+    };
     // SAFETY: the caller's promise is passed on.
-    unsafe { by_cols!(cols, tile(load, x, stride, pairs, out)) }
+    unsafe { by_cols!(cols, load_ahead, load, x, stride, pairs, out) }
 }
 
 /// # Safety
@@ -62,7 +70,7 @@ pub(super) unsafe fn tile_i16(
         (_mm256_loadu_si256(w.cast::<__m256i>()), _mm256_loadu_si256(w.add(LANES).cast::<__m256i>()))
     };
     // SAFETY: the caller's promise is passed on.
-    unsafe { by_cols!(cols, tile(load, x, stride, pairs, out)) }
+    unsafe { by_cols!(cols, load, load, x, stride, pairs, out) }
 }
 
 /// # Safety

@@ -1,12 +1,13 @@
 //! Tiles for AVX-512: one accumulator of sixteen channels for each activation row.
 
 use std::arch::x86_64::{
-    __m256i, __m512i, _mm256_loadu_si256, _mm512_add_epi32, _mm512_cvtepi8_epi16, _mm512_dpwssd_epi32,
-    _mm512_loadu_si512, _mm512_madd_epi16, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512,
+    __m256i, __m512i, _MM_HINT_T0, _mm_prefetch, _mm256_loadu_si256, _mm512_add_epi32, _mm512_cvtepi8_epi16,
+    _mm512_dpwssd_epi32, _mm512_loadu_si512, _mm512_madd_epi16, _mm512_set1_epi32, _mm512_setzero_si512,
+    _mm512_storeu_si512,
 };
 
 use super::avx2::by_cols;
-use super::{LANES, Sums};
+use super::{AHEAD, LANES, Sums};
 
 /// The tiles of one instruction set, given how it multiplies and adds.
 macro_rules! tiles {
@@ -27,8 +28,15 @@ macro_rules! tiles {
             let load = |p: usize| unsafe {
                 _mm512_cvtepi8_epi16(_mm256_loadu_si256(panel.add(p * 2 * LANES).cast::<__m256i>()))
             };
+            let load_ahead = |p: usize| {
+                if p % 2 == 0 {
+                    // SAFETY: as for AVX2: fetching never faults.
+                    unsafe { _mm_prefetch::<_MM_HINT_T0>(panel.wrapping_add(p * 2 * LANES + AHEAD)) };
+                }
+                load(p)
+            };
             // SAFETY: the caller's promise is passed on.
-            unsafe { by_cols!(cols, tile(load, x, stride, pairs, out)) }
+            unsafe { by_cols!(cols, load_ahead, load, x, stride, pairs, out) }
         }
 
         /// # Safety
@@ -45,7 +53,7 @@ macro_rules! tiles {
             // SAFETY: a panel has 32 values a pair.
             let load = |p: usize| unsafe { _mm512_loadu_si512(panel.add(p * 2 * LANES).cast::<__m512i>()) };
             // SAFETY: the caller's promise is passed on.
-            unsafe { by_cols!(cols, tile(load, x, stride, pairs, out)) }
+            unsafe { by_cols!(cols, load, load, x, stride, pairs, out) }
         }
 
         /// # Safety
@@ -81,8 +89,9 @@ tiles!("avx512f,avx512bw", |sum, w, v| _mm512_add_epi32(sum, _mm512_madd_epi16(w
 /// With the fused multiply-add of 16-bit pairs (the form that wraps, not the one that saturates).
 pub(super) mod vnni {
     use super::{
-        __m256i, __m512i, _mm256_loadu_si256, _mm512_cvtepi8_epi16, _mm512_dpwssd_epi32, _mm512_loadu_si512,
-        _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512, LANES, Sums, by_cols,
+        __m256i, __m512i, _MM_HINT_T0, _mm_prefetch, _mm256_loadu_si256, _mm512_cvtepi8_epi16,
+        _mm512_dpwssd_epi32, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_si512,
+        _mm512_storeu_si512, AHEAD, LANES, Sums, by_cols,
     };
 
     tiles!("avx512f,avx512bw,avx512vnni", |sum, w, v| _mm512_dpwssd_epi32(sum, w, v));

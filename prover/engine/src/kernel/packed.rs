@@ -1,10 +1,10 @@
 //! A matrix ready to multiply, in panel order or on a device, and the step from sums to raw accumulators.
 
-use bytemuck::{Pod, Zeroable};
 use candle_core::Device;
 use monai_model::artefact::Linear;
 
 use super::{Isa, LANES, Sums, TILE};
+use crate::arena::{Arena, Region};
 use crate::candle::DeviceMatrix;
 use crate::error::EngineError;
 
@@ -14,16 +14,19 @@ pub(crate) type Raw = [[i64; LANES]; TILE];
 /// Inner dimension of one 32-bit chunk where the whole sum may not fit i32: `256 * 2^7 * 2^15 = 2^30`.
 const CHUNK: usize = 256;
 
-/// 64 weights on a cache line of their own.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C, align(64))]
-struct Line([i8; 64]);
+/// Where the weights of a program go.
+pub(crate) enum Place<'a> {
+    /// Into panels for the kernels.
+    Host(&'a mut Arena),
+    /// To a candle device.
+    Device(&'a Device),
+}
 
 /// Where the weights of a matrix are.
 #[derive(Debug)]
 enum Weights {
     /// In panel order, for the kernels.
-    Panels(Vec<Line>),
+    Panels(Region),
     /// On a candle device.
     Device(DeviceMatrix),
 }
@@ -43,12 +46,6 @@ pub(crate) struct Packed {
     acc32: bool,
 }
 
-impl std::fmt::Debug for Line {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Line")
-    }
-}
-
 /// A matrix applied to some rows: the sums of a device, or the promise that the kernels will make them.
 pub(crate) struct Product<'a> {
     matrix: &'a Packed,
@@ -62,7 +59,7 @@ impl Packed {
     ///
     /// # Errors
     /// If the tensor's lengths disagree with its shape, the inner dimension is not a multiple of 4, or the device fails.
-    pub(crate) fn new(m: &Linear, device: Option<&Device>) -> Result<Self, EngineError> {
+    pub(crate) fn new(m: &Linear, place: &mut Place<'_>) -> Result<Self, EngineError> {
         if m.cols == 0 || !m.cols.is_multiple_of(4) {
             return Err(EngineError::Shape("the input channels of a matrix are not a multiple of 4"));
         }
@@ -75,15 +72,24 @@ impl Packed {
             ));
         }
         let panels = m.rows.div_ceil(LANES);
-        let weights = match device {
-            Some(device) => Weights::Device(DeviceMatrix::new(m, panels * LANES, device)?),
-            None => Weights::Panels(pack(m, panels)),
+        let weights = match place {
+            Place::Device(device) => Weights::Device(DeviceMatrix::new(m, panels * LANES, device)?),
+            Place::Host(arena) => {
+                let mut region = arena.take(Self::bytes(m));
+                pack(m, region.bytes_mut());
+                Weights::Panels(region)
+            }
         };
         let mut multiplier = m.multiplier.clone();
         multiplier.resize(panels * LANES, 0);
         let mut bias = m.bias.clone();
         bias.resize(panels * LANES, 0);
         Ok(Self { rows: m.rows, cols: m.cols, panels, weights, multiplier, bias, acc32: m.acc32 })
+    }
+
+    /// Bytes of a matrix in panel order.
+    pub(crate) fn bytes(m: &Linear) -> usize {
+        m.rows.next_multiple_of(LANES) * m.cols
     }
 
     /// Applies the matrix to the first `rows` rows of `x` (`[rows, cols]`).
@@ -105,9 +111,9 @@ impl Packed {
     /// With `acc32`, import has proved that every sum fits i32, so one wrapping tile is exact. Otherwise tiles of
     /// [`CHUNK`] inner indices, which fit for any int8 weights, are added in i64.
     #[inline]
-    fn tile(&self, isa: Isa, weights: &[Line], panel: usize, x: &[i16], cols: usize, out: &mut Raw) {
+    fn tile(&self, isa: Isa, weights: &[i8], panel: usize, x: &[i16], cols: usize, out: &mut Raw) {
         let len = LANES * self.cols;
-        let weights = &bytemuck::cast_slice::<Line, i8>(weights)[panel * len..(panel + 1) * len];
+        let weights = &weights[panel * len..(panel + 1) * len];
         let mut sums: Sums = [[0; LANES]; TILE];
         if self.acc32 {
             isa.tile_i8(weights, x, self.cols, cols, &mut sums);
@@ -147,19 +153,16 @@ impl Product<'_> {
     }
 }
 
-/// The weights of a matrix in panel order.
-fn pack(m: &Linear, panels: usize) -> Vec<Line> {
-    let mut data = vec![Line::zeroed(); panels * LANES * m.cols / 64];
-    let bytes: &mut [i8] = bytemuck::cast_slice_mut(&mut data);
+/// Writes the weights of a matrix in panel order; the padding is zero already.
+fn pack(m: &Linear, panels: &mut [i8]) {
     let weight: &[i8] = &m.weight;
-    for (panel, rows) in bytes.chunks_exact_mut(LANES * m.cols).zip(weight.chunks(LANES * m.cols)) {
+    for (panel, rows) in panels.chunks_exact_mut(LANES * m.cols).zip(weight.chunks(LANES * m.cols)) {
         for (lane, row) in rows.chunks_exact(m.cols).enumerate() {
             for (pair, w) in panel.chunks_exact_mut(2 * LANES).zip(row.chunks_exact(2)) {
                 pair[2 * lane..2 * lane + 2].copy_from_slice(w);
             }
         }
     }
-    data
 }
 
 /// Multipliers and biases of a panel.

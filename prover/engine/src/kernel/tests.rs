@@ -4,8 +4,9 @@ use monai_model::artefact::{Int8s, Linear};
 use monai_model::reference::linear_raw;
 use proptest::prelude::*;
 
-use super::packed::{Packed, Raw};
+use super::packed::{Packed, Place, Raw};
 use super::{Isa, Kernel, LANES, Sums, TILE};
+use crate::arena::Arena;
 use crate::testing::integers;
 
 fn isas() -> Vec<Isa> {
@@ -94,8 +95,9 @@ proptest! {
             .chunks_exact(k)
             .map(|x| linear_raw(&m, &x.iter().map(|&v| i64::from(v)).collect::<Vec<_>>()))
             .collect();
-        for device in [None, Some(&candle_core::Device::Cpu)] {
-            let packed = Packed::new(&m, device).unwrap();
+        let mut arena = Arena::new(Arena::rounded(Packed::bytes(&m))).unwrap();
+        for mut place in [Place::Host(&mut arena), Place::Device(&candle_core::Device::Cpu)] {
+            let packed = Packed::new(&m, &mut place).unwrap();
             let product = packed.apply(&x, cols).unwrap();
             for isa in isas() {
                 for panel in 0..packed.panels {
@@ -121,9 +123,11 @@ fn malformed_matrices_are_refused() {
         bias: vec![0; bias],
         acc32: true,
     };
-    assert!(Packed::new(&m(2, 8, 16, 2, 0), None).is_ok());
+    let mut arena = Arena::new(4096).unwrap();
+    let place = &mut Place::Host(&mut arena);
+    assert!(Packed::new(&m(2, 8, 16, 2, 0), place).is_ok());
     for bad in [m(2, 6, 12, 2, 0), m(2, 8, 15, 2, 0), m(2, 8, 16, 1, 0), m(2, 8, 16, 2, 1), m(2, 0, 0, 2, 0)]
     {
-        assert!(Packed::new(&bad, None).is_err());
+        assert!(Packed::new(&bad, place).is_err());
     }
 }
