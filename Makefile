@@ -34,6 +34,10 @@ test-rust: setup
 		cargo test --workspace --no-fail-fast --lib --bins --tests; \
 	fi
 
+test-long: setup ## the real model, the official clients, a hundred crashes; not part of CI
+	@node/scripts/fetch-model
+	@$(ENV) cargo test -p monai-node --test long -- --ignored --test-threads 1 --nocapture
+
 lint: setup ## formatting and clippy, warnings are errors
 	@cargo fmt --all --check
 	@$(ENV) cargo clippy --workspace --all-targets -- -D warnings

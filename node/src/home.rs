@@ -56,6 +56,13 @@ impl Home {
         self.0.join("nonces")
     }
 
+    /// Slots that nodes have signed, a journal for each key. Whoever moves a key to another machine
+    /// moves its journal with it.
+    #[must_use]
+    pub fn slots(&self) -> PathBuf {
+        self.0.join("slots")
+    }
+
     /// Lines typed in `monai chat`.
     #[must_use]
     pub fn chat_history(&self) -> PathBuf {

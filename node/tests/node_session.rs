@@ -35,7 +35,7 @@ impl Bench {
         let options = EngineOptions { kind: EngineKind::Cpu, threads: Some(1), kv_mib: 64, streams: 4 };
         let engine = AnyEngine::start(loaded, &options).unwrap();
         let models = BTreeMap::from([(home.model.id, ServedModel { engine, max_positions: 2048 })]);
-        let service = Service::new(key(2), domain(), models, credits, rate).unwrap();
+        let service = Service::new(key(2), domain(), models, credits, rate, &home.home.slots()).unwrap();
         let target = Target::parse(&sequencer.url(), Some(sequencer.key.address())).unwrap();
         let (drain, drained) = watch::channel(false);
         let node = tokio::spawn(serve(Arc::new(service), vec![target], drained, Duration::from_secs(60)));

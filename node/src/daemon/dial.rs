@@ -80,4 +80,19 @@ mod tests {
         }
         assert!(matches!(Target::parse("ws://h", None), Err(Error::Missing(_))));
     }
+
+    /// TLS has a crypto provider, and what does not speak it is an error, not a panic.
+    #[tokio::test]
+    async fn a_server_without_tls_is_an_error() {
+        use tokio::io::AsyncWriteExt as _;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("wss://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        });
+        let error = Target::parse(&url, Some(Address([1; 20]))).unwrap().connect().await.unwrap_err();
+        assert!(matches!(error, tokio_tungstenite::tungstenite::Error::Io(_) | tokio_tungstenite::tungstenite::Error::Tls(_)), "{error}");
+        server.await.unwrap();
+    }
 }

@@ -3,6 +3,7 @@
 use crate::clock::unix_ms;
 use super::pace::Pace;
 use super::service::Service;
+use super::slots::{Claim, Signed};
 use monai_engine::{EngineError, Event, Job as EngineJob, Logprobs, TokenStream};
 use monai_protocol::messages::{Cancel, Progress, Refusal, RefusalReason, Response};
 use monai_protocol::output::RunningHash;
@@ -50,6 +51,8 @@ pub(super) struct Answering {
     service: Arc<Service>,
     job: Job,
     request: RequestCommitment,
+    /// The slot, which is this job's alone as long as it runs.
+    claim: Claim,
     notes: mpsc::Sender<Note>,
     received_ms: u64,
     first_token_ms: Option<u64>,
@@ -61,25 +64,46 @@ pub(super) struct Answering {
 
 impl Answering {
     /// A job that has a seat.
-    pub(super) fn new(service: Arc<Service>, job: Job, request: RequestCommitment, notes: mpsc::Sender<Note>) -> Self {
+    pub(super) fn new(
+        service: Arc<Service>,
+        job: Job,
+        request: RequestCommitment,
+        claim: Claim,
+        notes: mpsc::Sender<Note>,
+    ) -> Self {
         let running = RunningHash::new(request, job.request.blinding);
         let pace = Pace::new(service.rate);
-        Self { service, job, request, notes, received_ms: unix_ms(), first_token_ms: None, ids: Vec::new(), running, pace }
+        Self {
+            service,
+            job,
+            request,
+            claim,
+            notes,
+            received_ms: unix_ms(),
+            first_token_ms: None,
+            ids: Vec::new(),
+            running,
+            pace,
+        }
     }
 
     /// Answers, or refuses, and says that the seat is free.
     pub(super) async fn run(mut self, orders: mpsc::Receiver<CancelJob>) {
         let (id, notes) = (self.job.job, self.notes.clone());
-        if let Err(Stop::Refuse(why)) = self.answer(orders).await {
-            let job = &self.job;
-            if let Some(frame) = refusal(&self.service, job, self.request, why, Vec::new()) {
-                let _ = notes.send(Note::Frame(Box::new(frame))).await;
-            }
+        let last = match self.answer(orders).await {
+            Ok(done) => Some(done),
+            Err(Stop::Refuse(why)) => refusal(&self.service, &self.job, self.request, why, Vec::new()),
+            Err(Stop::Drop) => None,
+        };
+        // The slot is free before the sequencer hears of the end: it may ask for it again at once.
+        drop(self);
+        if let Some(frame) = last {
+            let _ = notes.send(Note::Frame(Box::new(frame))).await;
         }
         let _ = notes.send(Note::Ended(id)).await;
     }
 
-    async fn answer(&mut self, mut orders: mpsc::Receiver<CancelJob>) -> Result<(), Stop> {
+    async fn answer(&mut self, mut orders: mpsc::Receiver<CancelJob>) -> Result<NodeFrame, Stop> {
         let mut stream = self.submit()?;
         self.send(NodeFrame::Accepted { job: self.job.job }).await?;
         // The running hash covers the whole answer, so the resumed ids enter it too; the blocks that
@@ -205,13 +229,14 @@ impl Answering {
         self.send(NodeFrame::Progress(ProgressFrame { job: job.job, progress, signature })).await
     }
 
-    async fn finish_cancelled(&mut self, stream: &TokenStream, up_to: u32) -> Result<(), Stop> {
+    async fn finish_cancelled(&mut self, stream: &TokenStream, up_to: u32) -> Result<NodeFrame, Stop> {
         stream.cancel();
         self.ids.truncate(up_to as usize);
         self.done(Finish::Cancelled).await
     }
 
-    async fn done(&mut self, finish: Finish) -> Result<(), Stop> {
+    /// The signed end. It is signed only once it is on disk that nothing else may be.
+    async fn done(&mut self, finish: Finish) -> Result<NodeFrame, Stop> {
         let done_ms = unix_ms();
         let job = &self.job;
         let response = Response {
@@ -228,8 +253,19 @@ impl Answering {
             first_token_ms: self.first_token_ms.unwrap_or(done_ms),
             done_ms,
         };
+        let signed = Signed {
+            request: response.request,
+            output: response.output,
+            n_in: response.n_in,
+            n_out: response.n_out,
+            finish,
+        };
+        self.claim.record(signed).await.map_err(|error| {
+            tracing::warn!(job = job.job.0, slot = %job.slot, %error, "not signing");
+            Stop::Refuse(error.reason())
+        })?;
         let signature = self.sign(&response)?;
-        self.send(NodeFrame::Done(Box::new(Done { job: job.job, response, signature }))).await
+        Ok(NodeFrame::Done(Box::new(Done { job: job.job, response, signature })))
     }
 
     fn sign(&self, message: &impl Typed) -> Result<Signature, Stop> {

@@ -1,7 +1,8 @@
 //! The node daemon: dials out to sequencers, answers what is drawn, signs what it answers.
 //!
-//! Absent: any port that listens (nodes sit behind NAT), and any store. Prompts and answers are in
-//! memory while they are answered, and in the prefix cache until it is evicted or the process ends.
+//! Absent: any port that listens (nodes sit behind NAT), and any store of texts. Prompts and answers
+//! are in memory while they are answered, and in the prefix cache until it is evicted or the process
+//! ends. On disk is only which commitments were signed for which slot.
 
 mod backoff;
 mod desk;
@@ -11,6 +12,7 @@ mod load;
 mod pace;
 mod service;
 mod session;
+mod slots;
 mod start;
 
 pub use dial::Target;

@@ -2,6 +2,7 @@
 
 use crate::clock::unix_ms;
 use super::load::Meter;
+use super::slots::Slots;
 use crate::engine::AnyEngine;
 use crate::error::{Error, Result};
 use monai_protocol::messages::Credit;
@@ -9,6 +10,8 @@ use monai_protocol::types::Domain;
 use monai_protocol::wire::{MAX_CREDITS, MAX_MODELS, ModelOffer};
 use monai_protocol::{ModelId, SecretKey, Typed};
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 
 /// A model that is loaded.
 #[derive(Debug)]
@@ -32,20 +35,24 @@ pub struct Service {
     pub(super) rate: Option<f64>,
     /// Tokens that have left.
     pub(super) meter: Meter,
+    /// What the key has signed.
+    pub(super) slots: Arc<Slots>,
     models: BTreeMap<ModelId, ServedModel>,
 }
 
 impl Service {
-    /// A service of these models.
+    /// A service of these models. The journal of signed slots is kept in the folder `slots`, which
+    /// must outlive the process: [`crate::home::Home::slots`].
     ///
     /// # Errors
-    /// [`Error::Usage`] for numbers out of range.
+    /// [`Error::Usage`] for numbers out of range; a journal that another process uses or that is damaged.
     pub fn new(
         key: SecretKey,
         domain: Domain,
         models: BTreeMap<ModelId, ServedModel>,
         credits: u32,
         rate: Option<f64>,
+        slots: &Path,
     ) -> Result<Self> {
         if models.is_empty() {
             return Err(Error::Missing("no model to serve; make one with `monai model import`".into()));
@@ -59,7 +66,8 @@ impl Service {
         if rate.is_some_and(|r| !r.is_finite() || r <= 0.0) {
             return Err(Error::Usage("the rate of tokens must be above 0".into()));
         }
-        Ok(Self { key, domain, credits, rate, meter: Meter::default(), models })
+        let slots = Arc::new(Slots::open(slots, &key.address())?);
+        Ok(Self { key, domain, credits, rate, meter: Meter::default(), slots, models })
     }
 
     /// The node's address.

@@ -5,6 +5,7 @@ use super::dial::{Socket, Target};
 use super::job::{Answering, Note, refusal};
 use super::load::Sampler;
 use super::service::Service;
+use super::slots::SlotKey;
 use futures_util::{SinkExt as _, StreamExt as _};
 use monai_protocol::Typed as _;
 use monai_protocol::messages::{NodeHello, RefusalReason};
@@ -256,9 +257,17 @@ impl Floor {
         if draining {
             return Ok(refuse(RefusalReason::Draining, Vec::new()));
         }
+        let key = SlotKey::new(&service.domain, job.request.model, job.lane, job.slot);
+        let claim = match service.slots.claim(key, request) {
+            Ok(claim) => claim,
+            Err(error) => {
+                tracing::warn!(job = job.job.0, lane = %job.lane, slot = %job.slot, %error, "refusing a slot");
+                return Ok(refuse(error.reason(), Vec::new()));
+            }
+        };
         match self.desk.sit(job.job, job.request.model, request, self.credits) {
             Ok(orders) => {
-                let answering = Answering::new(service, job, request, self.notes.clone());
+                let answering = Answering::new(service, job, request, claim, self.notes.clone());
                 self.jobs.spawn(answering.run(orders));
                 Ok(None)
             }

@@ -9,8 +9,10 @@ use tokio::time::{Instant, timeout};
 
 /// A child that lives shorter than this did not get going.
 const SHORT_LIFE: Duration = Duration::from_secs(10);
-/// So many short lives in a row are an error and not an accident.
-const SHORT_LIVES: u32 = 3;
+/// Wait before a child is started again, for each short life in a row.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// The wait grows no further after so many.
+const LONGEST_WAIT_STEPS: u32 = 50;
 /// Lines of a log that an error quotes.
 const TAIL_LINES: usize = 15;
 
@@ -58,17 +60,18 @@ impl Running {
     /// Safe to drop and call again.
     ///
     /// # Errors
-    /// [`Error::Child`] if it does not get going.
+    /// [`Error::Child`] if it ends with an error soon after its start.
     pub(super) async fn keep(&mut self) -> Result<()> {
         let status = self.child.wait().await.map_err(|e| Error::Local(format!("{}: {e}", self.plan.name)))?;
         let short = self.started.elapsed() < SHORT_LIFE;
-        self.short_lives = if short { self.short_lives + 1 } else { 0 };
-        // An error of usage or a missing file will be the same the next time.
-        let hopeless = status.code().is_some_and(|c| c != 0);
-        if self.short_lives >= SHORT_LIVES || (short && hopeless) {
+        self.short_lives = if short { self.short_lives.saturating_add(1) } else { 0 };
+        // An error of usage or a missing file will be the same the next time. A child that was killed comes back,
+        // however often: that is what a devnet is for.
+        if short && status.code().is_some_and(|c| c != 0) {
             return Err(self.failed(status));
         }
         eprintln!("{} ended ({status}); starting it again, see {}", self.plan.name, self.plan.log.display());
+        tokio::time::sleep(FIRST_WAIT * self.short_lives.min(LONGEST_WAIT_STEPS)).await;
         (self.child, self.input) = spawn(&self.plan)?;
         self.started = Instant::now();
         self.announce();
