@@ -28,6 +28,10 @@ pub(crate) struct OpenSlot {
     pub(crate) received_ms: u64,
     pub(crate) request: Request,
     pub(crate) user_signature: Option<Signature>,
+    /// The order to stop, if one was ever sent to a node. It is on disk before it is sent, and no other one is ever
+    /// signed for the slot: two different answers of one node to one slot are a fault of that node.
+    #[serde(default)]
+    pub(crate) cancel: Option<Signed<Cancel>>,
 }
 
 /// A closed slot that waits for its batch (`leaves`).

@@ -14,6 +14,7 @@ use super::{AnswerEvent, Router};
 use crate::clock::now_ms;
 use crate::config::ms;
 use crate::hub::{JobChannel, JobEvent};
+use crate::records::OpenSlot;
 
 /// Frames beyond tokens and running hashes that a job may have: accepted, the end, and one to spare.
 const OTHER_FRAMES: usize = 3;
@@ -110,6 +111,7 @@ impl Router {
         let missed = |why| AttemptEnd::Failed { failure: Failure::Missed(why), dispatched_ms };
         let Some(session) = self.hub.session(&node) else { return missed(Missed::NotConnected) };
         let resume = run.resume();
+        let offer = session.offer(&run.open.request.model);
         let max = run.open.request.params.max_tokens as usize;
         let frames = max + max / monai_protocol::output::PROGRESS_IDS + OTHER_FRAMES;
         let mut job = session.open_job(run.open.request.model, run.place.r, frames);
@@ -156,6 +158,7 @@ impl Router {
             watch,
             dispatched_ms,
             first_token_ms: None,
+            offer,
             order: None,
         }
         .relay()
@@ -189,6 +192,8 @@ struct Relay<'a> {
     watch: Watch,
     dispatched_ms: u64,
     first_token_ms: Option<u64>,
+    /// What the node had signed for when the job was sent.
+    offer: Option<ModelOffer>,
     /// The order to stop that was sent to this node.
     order: Option<Signed<monai_protocol::messages::Cancel>>,
 }
@@ -199,7 +204,7 @@ impl Relay<'_> {
         let may_cancel = self.run.open.user_signature.is_none();
         loop {
             if may_cancel && self.run.cancelled && self.order.is_none() && self.prefix_verified() {
-                self.send_cancel();
+                self.send_cancel().await;
             }
             let (at, why) = self.watch.next();
             let listening = may_cancel && !self.run.cancelled;
@@ -229,13 +234,32 @@ impl Relay<'_> {
         self.run.output.ids.is_empty() || self.attempted.began()
     }
 
-    fn send_cancel(&mut self) {
-        let message = cancel_message(self.run.place.r, self.run.output.len());
-        let Ok(signature) = message.sign(&self.router.domain, &self.router.key) else { return };
-        let frame = CancelJob { job: self.job.id, up_to: message.up_to, signature: Some(signature) };
+    /// Sends the order to stop: the one on disk once the answer has come that far, or else a new one for where the
+    /// answer is, which goes to disk first. A slot has one order for ever, so its nodes can't sign different ends.
+    async fn send_cancel(&mut self) {
+        let order = match &self.run.open.cancel {
+            Some(order) if self.run.output.len() < order.message.up_to => return,
+            Some(order) => order.clone(),
+            None => {
+                let message = cancel_message(self.run.place.r, self.run.output.len());
+                let Ok(signature) = message.sign(&self.router.domain, &self.router.key) else { return };
+                let order = Signed { message, signature };
+                let open = OpenSlot { cancel: Some(order.clone()), ..self.run.open.clone() };
+                if let Err(error) = self.router.slots.keep(&open).await {
+                    tracing::error!(%error, slot = open.slot.0, "an order to stop could not be kept; it is not sent");
+                    // The answer runs to its end instead.
+                    self.run.cancelled = false;
+                    return;
+                }
+                self.run.open = open;
+                order
+            }
+        };
+        let frame =
+            CancelJob { job: self.job.id, up_to: order.message.up_to, signature: Some(order.signature) };
         self.job.session.send(SequencerFrame::Cancel(frame));
         self.watch.heard = Some(Instant::now());
-        self.order = Some(Signed { message, signature });
+        self.order = Some(order);
     }
 
     fn failed(&self, failure: Failure) -> AttemptEnd {
@@ -307,9 +331,10 @@ impl Relay<'_> {
         }))
     }
 
-    fn refused(&self, refuse: Box<Refuse>) -> AttemptEnd {
+    fn refused(&mut self, refuse: Box<Refuse>) -> AttemptEnd {
         let model = &self.run.open.request.model;
-        let offer = self.job.session.offer(model);
+        // The credit that stood at dispatch: one that is taken back at the sight of a request excuses nothing.
+        let offer = self.offer.take();
         let mut active = self.job.session.active_requests(model);
         // Its own job does not excuse the refusal.
         active.remove(&self.run.place.r);

@@ -63,7 +63,8 @@ impl Router {
         let place = self.place(&served, &open, &intake.message);
         let output = Output::new(&place);
         self.metrics.streams.inc();
-        let mut run = Run { served, open, view, intake, place, output, failed: Vec::new(), cancelled: false };
+        let cancelled = open.cancel.is_some();
+        let mut run = Run { served, open, view, intake, place, output, failed: Vec::new(), cancelled };
         let last = self.attempts(&mut run, &client).await;
         // The client may be gone; the slot's end is recorded all the same.
         match last {
@@ -120,11 +121,17 @@ impl Router {
                     let at_ms = crate::clock::now_ms().max(dispatched_ms);
                     let streamed = run.output.len().max(before);
                     run.failed.push(Failed { node, index, dispatched_ms, at_ms, streamed, failure });
-                    if disputed && !client.stream {
-                        // Nothing has reached the client, so the rest of the table decides from the beginning.
+                    if disputed {
+                        // What an earlier node streamed is not what the model decodes, says this one. The rest of the
+                        // table decides from the beginning: kept as a prefix, one false id would make every honest
+                        // node refuse and the slot end without an answer. A client that has seen the ids is told so.
                         run.output = Output::new(&run.place);
                         run.failed.iter_mut().for_each(|f| f.streamed = 0);
-                        drop(client.events.send(AnswerEvent::Reset));
+                        drop(client.events.send(if client.stream {
+                            AnswerEvent::Failed(RouteError::NodesFailed)
+                        } else {
+                            AnswerEvent::Reset
+                        }));
                     }
                 }
             }

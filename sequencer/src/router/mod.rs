@@ -167,15 +167,21 @@ impl Router {
         self.slots.view().models.get(model).cloned()
     }
 
-    /// Streams that the nodes of the model's table have signed for, those that drain left out.
+    /// Streams that the nodes of the model's table have signed for, those that drain left out. A node counts for at
+    /// most twice the median: nodes are drawn by weight and not by credit, so one that signs for a thousand streams
+    /// would only fill the others.
     fn room(&self, model: &ModelId) -> usize {
         let Some(view) = self.model_view(model) else { return 0 };
-        view.nodes()
+        let mut credits: Vec<usize> = view
+            .nodes()
             .iter()
             .filter_map(|n| self.hub.session(n))
             .filter(|s| s.accepts(model))
             .map(|s| s.credits(model) as usize)
-            .sum()
+            .collect();
+        credits.sort_unstable();
+        let most = credits.get(credits.len().saturating_sub(1) / 2).map_or(0, |median| median.saturating_mul(2));
+        credits.iter().map(|&c| c.min(most)).sum()
     }
 
     /// Says at once if nobody could answer, so that a stream need not begin.
@@ -222,6 +228,7 @@ impl Router {
             received_ms: now_ms(),
             request: order.request,
             user_signature: order.user_signature,
+            cancel: None,
         };
         // Driven in a task of its own from here on: once given, a slot must end, whoever listens.
         let (assigned, slot) = tokio::sync::oneshot::channel();

@@ -1,9 +1,10 @@
 //! After a start: slots that were given but not ended.
 //!
 //! Their clients are gone, and no receipt was promised. Each still has to end exactly once: the drawn nodes are
-//! asked again, in the same order as before. Where the gateway holds the user's key, the answer is cancelled at
-//! its beginning, which costs a node one signature; where the user signed, the answer is completed, and the user
-//! can fetch its receipt. Nodes that don't come back in time have missed the slot.
+//! asked again, in the same order as before, and the answer runs to the end that it would have had: a node may have
+//! signed that end already, and must never be led to sign another one for the same slot. An order to stop that was
+//! given before the crash is on disk and is given again, word for word. Nodes that don't come back in time have missed
+//! the slot. Clients can fetch the receipts.
 
 use std::sync::Arc;
 
@@ -27,9 +28,13 @@ impl Router {
         let count = open.len();
         let mut views: Vec<EpochView> = Vec::new();
         for slot in open {
-            let served = catalogue
-                .by_id(&slot.request.model)
-                .ok_or(LedgerError::Inconsistent("an open slot of a model that is not served any more"))?;
+            let Some(served) = catalogue.by_id(&slot.request.model) else {
+                tracing::warn!(
+                    model = %slot.request.model, slot = slot.slot.0,
+                    "an open slot of a model that is not served any more stays open; its lane waits until it is served again"
+                );
+                continue;
+            };
             if !views.iter().any(|v| v.epoch == slot.epoch) {
                 views.push(self.ledger.view(slot.epoch)?);
             }
@@ -46,8 +51,6 @@ impl Router {
                 router.await_nodes(&slot, &view).await;
                 let (events, ears) = mpsc::unbounded_channel();
                 let enough = CancellationToken::new();
-                // Nobody listens: at once for the gateway's own requests, never for those of users.
-                enough.cancel();
                 // By the client's choice is gone with the client; any node of the table may end the slot.
                 let providers = slot.lane.by_preference().then(|| view.nodes());
                 let client = Client { events, enough, stream: true, logprobs: None, providers };

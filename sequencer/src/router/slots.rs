@@ -147,6 +147,13 @@ impl Slots {
         Ok((open, view))
     }
 
+    /// Writes an open slot again and waits until that is on disk.
+    pub(crate) async fn keep(&self, open: &OpenSlot) -> Result<(), StoreError> {
+        let mut change = Change::default();
+        change.put_json(Cf::Open, keys::slot(&open.request.model, open.lane, open.slot), open)?;
+        self.store.submit(change).durable().await
+    }
+
     /// Moves to another epoch: `next` learns where each lane stands and returns the new view, while no slot
     /// can be given. Blocks until the change is on disk.
     pub(crate) fn rotate(

@@ -158,7 +158,8 @@ impl Attempted {
         let last = self.progress.last().map_or(0, |p| p.message.up_to);
         let block = PROGRESS_IDS as u32;
         let point = (m.up_to / block).checked_sub(1).and_then(|i| output.points.get(i as usize));
-        if m.up_to % block != 0 || m.up_to <= last || m.up_to > self.at || point != Some(&m.running) {
+        if !m.up_to.is_multiple_of(block) || m.up_to <= last || m.up_to > self.at || point != Some(&m.running)
+        {
             return Err(Invalid::RunningHash);
         }
         m.verify(&place.domain, &frame.signature, self.node).map_err(|_| Invalid::Signature)?;
