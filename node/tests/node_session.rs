@@ -24,13 +24,15 @@ struct Bench {
     model: ModelId,
     drain: watch::Sender<bool>,
     node: JoinHandle<Result<(), DaemonError>>,
-    _home: TestHome,
+    home: TestHome,
 }
 
 impl Bench {
     async fn start(credits: u32, rate: Option<f64>) -> Self {
-        let home = TestHome::new();
-        let sequencer = FakeSequencer::bind().await;
+        Self::with(TestHome::new(), FakeSequencer::bind().await, credits, rate)
+    }
+
+    fn with(home: TestHome, sequencer: FakeSequencer, credits: u32, rate: Option<f64>) -> Self {
         let loaded = Arc::new(home.model.load().unwrap());
         let options = EngineOptions { kind: EngineKind::Cpu, threads: Some(1), kv_mib: 64, streams: 4 };
         let engine = AnyEngine::start(loaded, &options).unwrap();
@@ -39,7 +41,14 @@ impl Bench {
         let target = Target::parse(&sequencer.url(), Some(sequencer.key.address())).unwrap();
         let (drain, drained) = watch::channel(false);
         let node = tokio::spawn(serve(Arc::new(service), vec![target], drained, Duration::from_secs(60)));
-        Self { sequencer, model: home.model.id, drain, node, _home: home }
+        Self { sequencer, model: home.model.id, drain, node, home }
+    }
+
+    /// Ends the node and starts another with the same home, key and sequencer.
+    async fn restart(self) -> Self {
+        self.drain.send_replace(true);
+        self.node.await.unwrap().unwrap();
+        Self::with(self.home, self.sequencer, 4, None)
     }
 
     fn request(&self, max_tokens: u32, seed: Option<u64>, nonce: u64) -> Request {
@@ -372,4 +381,79 @@ async fn tokens_leave_one_by_one() {
     for pair in times.windows(2) {
         assert!(pair[1] - pair[0] > Duration::from_millis(125), "{times:?}");
     }
+}
+
+/// A cancel order that the user of these tests signed.
+fn cancel(job: &Job, up_to: u32) -> SequencerFrame {
+    let cancel = Cancel { request: job.request.commitment(), up_to };
+    let signature = cancel.sign(&domain(), &key(3)).unwrap();
+    SequencerFrame::Cancel(CancelJob { job: job.job, up_to, signature: Some(signature) })
+}
+
+/// The same slot again, as another job.
+fn again(job: &Job, number: u64) -> Job {
+    Job { job: JobId(number), deadline_ms: now_ms() + 120_000, ..job.clone() }
+}
+
+/// Asks again for a slot whose answer is `first`, in every way that could get a second one.
+async fn no_second_answer(bench: &Bench, node: &mut NodeEnd, job: &Job, first: &Done, number: u64) {
+    // The same request, cut off at once: whether the order or the end comes first, nothing else is signed.
+    let cut = again(job, number);
+    node.give(cut.clone()).await;
+    node.send(&cancel(&cut, 0)).await;
+    loop {
+        match node.next().await {
+            NodeFrame::Done(done) => {
+                let (a, b) = (&first.response, &done.response);
+                assert_eq!((a.output, a.n_in, a.n_out, a.finish), (b.output, b.n_in, b.n_out, b.finish));
+                break;
+            }
+            NodeFrame::Refuse(refuse) => break assert_eq!(refuse.refusal.reason, RefusalReason::Malformed),
+            _ => {}
+        }
+    }
+    // Another request.
+    let mut other = node_job(bench, bench.request(3, None, job.request.nonce + 500));
+    other.slot = job.slot;
+    let intake = monai_protocol::messages::Intake {
+        request: other.request.commitment(),
+        model: other.request.model,
+        lane: other.lane,
+        slot: other.slot,
+        received_ms: other.received_ms,
+    };
+    other.intake_signature = intake.sign(&domain(), &bench.sequencer.key).unwrap();
+    node.give(other.clone()).await;
+    assert_eq!(refusal(node, &other).await, RefusalReason::Malformed);
+    // The same to its end: the same answer.
+    let same = again(job, number + 1);
+    node.give(same.clone()).await;
+    let (_, done) = answer(node, &same).await;
+    assert_eq!(done.response.output, first.response.output);
+}
+
+#[tokio::test]
+async fn a_slot_is_signed_once_also_after_a_restart() {
+    let bench = Bench::start(4, None).await;
+    let (mut node, _) = bench.sequencer.accept().await;
+    let (request, _, done) = long_answer(&bench, &mut node, 40).await;
+    let mut job = node_job(&bench, request);
+    job.job = JobId(2000);
+    no_second_answer(&bench, &mut node, &job, &done, 3000).await;
+    drop(node);
+    let bench = bench.restart().await;
+    let (mut node, _) = bench.sequencer.accept().await;
+    no_second_answer(&bench, &mut node, &job, &done, 4000).await;
+}
+
+#[tokio::test]
+async fn a_slot_has_one_live_job() {
+    let bench = Bench::start(4, Some(2.0)).await;
+    let (mut node, _) = bench.sequencer.accept().await;
+    let job = node_job(&bench, bench.request(500, Some(1), 1));
+    node.give(job.clone()).await;
+    while !matches!(node.next().await, NodeFrame::Token(_)) {}
+    let second = again(&job, 2);
+    node.give(second.clone()).await;
+    assert_eq!(refusal(&mut node, &second).await, RefusalReason::Malformed);
 }

@@ -15,7 +15,7 @@ mod tests;
 pub(super) use record::{Signed, SlotKey};
 
 use crate::clock::unix_ms;
-use crate::error::{Error, FileContext as _, Result};
+use crate::error::{Error, FileContext as _};
 use crate::home::{private_dir, write_atomic};
 use known::{Known, Seen};
 use monai_protocol::Address;
@@ -96,7 +96,7 @@ impl Slots {
     /// # Errors
     /// A journal that another process uses, that can't be read or written, or that is damaged before
     /// its last record: a node that does not know what it signed must not go on.
-    pub(super) fn open(dir: &Path, node: &Address) -> Result<Self> {
+    pub(super) fn open(dir: &Path, node: &Address) -> Result<Self, Error> {
         private_dir(dir)?;
         let path = dir.join(node.to_string());
         let lock_path = path.with_extension("lock");
@@ -193,7 +193,7 @@ impl Claim {
 
 /// Reads all records, and returns how many bytes are good. A torn last record is no error: its answer
 /// was not signed yet.
-fn load(bytes: &[u8], path: &Path, known: &mut Known) -> Result<usize> {
+fn load(bytes: &[u8], path: &Path, known: &mut Known) -> Result<usize, Error> {
     if !bytes.starts_with(MAGIC) {
         return Err(Error::Malformed { path: path.to_path_buf(), what: "not a journal of signed slots".into() });
     }
@@ -220,7 +220,7 @@ fn load(bytes: &[u8], path: &Path, known: &mut Known) -> Result<usize> {
 }
 
 /// Writes the whole journal anew, and syncs the folder so that the new name survives a crash.
-fn rewrite(path: &Path, known: &Known) -> Result<()> {
+fn rewrite(path: &Path, known: &Known) -> Result<(), Error> {
     let mut bytes = MAGIC.to_vec();
     for record in known.records() {
         bytes.extend(record.encode());
