@@ -41,9 +41,9 @@ impl AnyEngine {
         let program = match options.kind {
             EngineKind::Cpu => Program::new(model, config.kernel),
             // The first NVIDIA device where the program was built for one, candle's CPU device elsewhere.
-            EngineKind::Candle => {
-                Device::cuda_if_available(0).map_err(EngineError::from).and_then(|d| Program::on_device(model, &d))
-            }
+            EngineKind::Candle => Device::cuda_if_available(0)
+                .map_err(EngineError::from)
+                .and_then(|d| Program::on_device(model, &d)),
         };
         match program.and_then(|p| Engine::with_program(p, config)) {
             Ok(engine) => Ok(Self(Arc::new(engine))),

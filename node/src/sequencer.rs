@@ -82,8 +82,8 @@ fn read_network(path: &Path) -> Result<toml::Table> {
         )));
     }
     let text = std::fs::read_to_string(path).at(path)?;
-    let table: toml::Table =
-        toml::from_str(&text).map_err(|e| Error::Malformed { path: path.to_path_buf(), what: e.to_string() })?;
+    let table: toml::Table = toml::from_str(&text)
+        .map_err(|e| Error::Malformed { path: path.to_path_buf(), what: e.to_string() })?;
     if table.contains_key("signing_key") {
         return Err(Error::Malformed {
             path: path.to_path_buf(),

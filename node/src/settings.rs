@@ -1,6 +1,8 @@
 //! `monai.toml`: the options of every command under its name.
 
-use crate::cli::{ChatOptions, DevnetOptions, GlobalOptions, LogFormat, NodeOptions, ProxyOptions, SequencerOptions};
+use crate::cli::{
+    ChatOptions, DevnetOptions, GlobalOptions, LogFormat, NodeOptions, ProxyOptions, SequencerOptions,
+};
 use crate::error::{Error, FileContext as _, Result};
 use crate::home::Home;
 use serde::Deserialize;
@@ -49,8 +51,7 @@ impl Settings {
 
     fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).at(path)?;
-        toml::from_str(&text)
-            .map_err(|e| Error::Malformed { path: path.to_path_buf(), what: e.to_string() })
+        toml::from_str(&text).map_err(|e| Error::Malformed { path: path.to_path_buf(), what: e.to_string() })
     }
 }
 

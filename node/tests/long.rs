@@ -115,7 +115,11 @@ async fn the_real_model_answers_and_survives_the_death_of_nodes() {
                         }
                     }
                 }
-                assert_eq!((&seen.text, &seen.finish, &seen.error), (&calm.text, &calm.finish, &None), "after {at}");
+                assert_eq!(
+                    (&seen.text, &seen.finish, &seen.error),
+                    (&calm.text, &calm.finish, &None),
+                    "after {at}"
+                );
                 let receipt = net.client.get(&format!("/receipts/{}", seen.id)).await;
                 audit::check(receipt.to_string().as_bytes(), &net.anchors(), Some(&net.auditor())).unwrap();
                 if receipt["attempts"][0]["outcome"] == "missed" {
@@ -194,7 +198,8 @@ async fn no_receipt_is_lost_in_a_hundred_crashes() {
     for id in &given {
         let (status, receipt) = net.client.try_get(&format!("/receipts/{id}")).await.unwrap();
         assert_eq!(status, 200, "{id} is lost");
-        audit::check(receipt.to_string().as_bytes(), &anchors, Some(&auditor)).unwrap_or_else(|e| panic!("{id}: {e}"));
+        audit::check(receipt.to_string().as_bytes(), &anchors, Some(&auditor))
+            .unwrap_or_else(|e| panic!("{id}: {e}"));
     }
     println!("{crashes} crashes, {} receipts, none lost", given.len());
 }
@@ -204,7 +209,8 @@ async fn ask(client: &Client, body: &Value, whole: bool) -> Option<String> {
     if whole {
         let request = reqwest::Client::builder().no_proxy().build().ok()?;
         let url = format!("{}/chat/completions", client.base);
-        let answer: Value = request.post(url).bearer_auth("test").json(body).send().await.ok()?.json().await.ok()?;
+        let answer: Value =
+            request.post(url).bearer_auth("test").json(body).send().await.ok()?.json().await.ok()?;
         return Some(answer["id"].as_str()?.to_owned());
     }
     let answer = match client.begin(body).await {

@@ -39,7 +39,8 @@ async fn chats_have_receipts_that_anyone_can_reexecute() {
     // There as soon as the answer ends, for the key that asked and for no other.
     let id = whole["id"].as_str().unwrap();
     let fresh = net.client.get(&format!("/receipts/{id}")).await;
-    let (status, _) = Client::new(&net.client.base, "other").try_get(&format!("/receipts/{id}")).await.unwrap();
+    let (status, _) =
+        Client::new(&net.client.base, "other").try_get(&format!("/receipts/{id}")).await.unwrap();
     assert_eq!(status, 404);
 
     let path = keep(&net, "fresh.json", &fresh);
@@ -60,13 +61,24 @@ async fn chats_have_receipts_that_anyone_can_reexecute() {
     let second = keep(&net, "second.json", &other);
     assert_eq!(audit_cli(&net, &[path.as_ref(), second.as_ref()]).0, 0);
 
-    let output = run(monai(net.home.path()).args(["network", "--url", &net.client.base, "--api-key", "test"]));
+    let output =
+        run(monai(net.home.path()).args(["network", "--url", &net.client.base, "--api-key", "test"]));
     let table = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert!(net.addresses.iter().all(|a| table.contains(&a.to_string())), "{table}");
 
     let mut command = monai(net.home.path());
-    command.args(["chat", "Hello there", "--temperature", "1", "--seed", "7", "--max-tokens", "24", "--json"]);
+    command.args([
+        "chat",
+        "Hello there",
+        "--temperature",
+        "1",
+        "--seed",
+        "7",
+        "--max-tokens",
+        "24",
+        "--json",
+    ]);
     let output = run(command.args(["--url", &net.client.base, "--api-key", "test", "--model", "tiny"]));
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(answer["text"], whole["choices"][0]["message"]["content"]);
@@ -172,7 +184,8 @@ async fn audit_rejects_every_changed_leaf_and_names_it() {
     doubled.attestation.message.dispatched_ms += 1;
     doubled.attestation.message.first_token_ms += 1;
     doubled.attestation.message.done_ms += 1;
-    doubled.attestation.signature = doubled.attestation.message.sign(&doubled.request.domain, &sequencer).unwrap();
+    doubled.attestation.signature =
+        doubled.attestation.message.sign(&doubled.request.domain, &sequencer).unwrap();
     let one = keep(&net, "one.json", &receipt);
     let two = keep(&net, "two.json", &serde_json::to_value(&doubled).unwrap());
     assert_eq!(audit_cli(&net, &[two.as_ref()]).0, 0, "valid by itself");

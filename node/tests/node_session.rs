@@ -316,7 +316,9 @@ async fn draining_finishes_what_runs_and_refuses_what_comes() {
     let (mut refused, mut done) = (false, false);
     while let Some(frame) = node.try_next().await {
         match frame {
-            NodeFrame::Refuse(r) => refused = r.refusal.reason == RefusalReason::Draining && r.job == late.job,
+            NodeFrame::Refuse(r) => {
+                refused = r.refusal.reason == RefusalReason::Draining && r.job == late.job
+            }
             NodeFrame::Done(d) => done = d.job == job.job,
             NodeFrame::Token(_) => {}
             other => panic!("unexpected {other:?}"),
@@ -359,7 +361,8 @@ async fn strangers_get_no_hello_and_a_replaced_node_stops() {
     node.send(&SequencerFrame::Challenge(challenge)).await;
     assert_eq!(node.try_next().await, None);
     let (mut node, _) = bench.sequencer.accept().await;
-    node.send(&SequencerFrame::Fault(Fault { code: FaultCode::Replaced, message: "a newer session".into() })).await;
+    node.send(&SequencerFrame::Fault(Fault { code: FaultCode::Replaced, message: "a newer session".into() }))
+        .await;
     assert!(matches!(bench.node.await.unwrap(), Err(DaemonError::Replaced { .. })));
 }
 
@@ -444,6 +447,21 @@ async fn a_slot_is_signed_once_also_after_a_restart() {
     let bench = bench.restart().await;
     let (mut node, _) = bench.sequencer.accept().await;
     no_second_answer(&bench, &mut node, &job, &done, 4000).await;
+}
+
+#[tokio::test]
+async fn a_cancel_order_does_not_get_forged_ids_signed() {
+    let bench = Bench::start(4, None).await;
+    let (mut node, _) = bench.sequencer.accept().await;
+    let (request, ids, _) = long_answer(&bench, &mut node, 40).await;
+    let mut wrong = ids[..20].to_vec();
+    wrong[4] ^= 1;
+    for (i, up_to) in [20, 7, 0].into_iter().enumerate() {
+        let forged = node.job(1000 + i as u64, request.clone(), wrong.clone());
+        node.give(forged.clone()).await;
+        node.send(&cancel(&forged, up_to)).await;
+        assert_eq!(refusal(&mut node, &forged).await, RefusalReason::PrefixMismatch);
+    }
 }
 
 #[tokio::test]

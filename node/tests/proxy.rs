@@ -10,7 +10,12 @@ use support::client::{Client, chat};
 use support::meddler::{Change, Meddler};
 use support::net::{Net, NodePlan};
 
-async fn proxy_before(net: &Net, url: &str, key: &str, reexecute: Reexecute) -> (proxy::RunningProxy, Client) {
+async fn proxy_before(
+    net: &Net,
+    url: &str,
+    key: &str,
+    reexecute: Reexecute,
+) -> (proxy::RunningProxy, Client) {
     let options = ProxyOptions {
         listen: Some("127.0.0.1:0".into()),
         url: Some(url.into()),
@@ -121,7 +126,9 @@ const LIES: [(&str, &str, Change); 10] = [
         }
     }),
     ("intake", "intake", |path, v| {
-        if let Some(intake) = v.pointer_mut("/choices/0/monai/intake/signature").filter(|_| path.ends_with("completions")) {
+        if let Some(intake) =
+            v.pointer_mut("/choices/0/monai/intake/signature").filter(|_| path.ends_with("completions"))
+        {
             flip(intake);
         }
     }),

@@ -41,7 +41,8 @@ pub fn run(args: &AuditArgs, home: &Home) -> Result<()> {
     let auditor = args.reexecute.then(|| Auditor::new(ModelStore::new(home.models()), args.threads));
     let mut findings = Vec::with_capacity(filed.len());
     for item in &filed {
-        findings.push(Finding { path: item.path.clone(), verdict: examine(item, &anchors, auditor.as_ref())? });
+        findings
+            .push(Finding { path: item.path.clone(), verdict: examine(item, &anchors, auditor.as_ref())? });
     }
     for (i, a) in filed.iter().enumerate() {
         for (j, b) in filed.iter().enumerate().skip(i + 1) {
@@ -55,7 +56,11 @@ pub fn run(args: &AuditArgs, home: &Home) -> Result<()> {
     }
     report::print(&findings, args.json);
     let wrong = findings.iter().filter(|f| matches!(f.verdict, Verdict::Invalid(_))).count();
-    if wrong == 0 { Ok(()) } else { Err(Error::Invalid(format!("{wrong} of {} receipts are not valid", findings.len()))) }
+    if wrong == 0 {
+        Ok(())
+    } else {
+        Err(Error::Invalid(format!("{wrong} of {} receipts are not valid", findings.len())))
+    }
 }
 
 /// Checks one receipt by itself, and against the model if there is an auditor.

@@ -25,7 +25,11 @@ impl Auditor {
     /// An auditor that finds models in this store.
     #[must_use]
     pub fn new(store: ModelStore, threads: Option<usize>) -> Self {
-        Self { store, threads: threads.unwrap_or_else(crate::engine::default_threads), replays: Mutex::default() }
+        Self {
+            store,
+            threads: threads.unwrap_or_else(crate::engine::default_threads),
+            replays: Mutex::default(),
+        }
     }
 
     /// Loads a model.

@@ -58,7 +58,8 @@ fn text_of(finding: &Finding) -> String {
             line("epoch", report.epoch.to_string());
             line("finish", format!("{:?}", report.finish).to_lowercase());
             line("charge", report.charge.to_string());
-            let drawn = if report.draw_verified { "recomputed: this node was drawn" } else { "not recomputed" };
+            let drawn =
+                if report.draw_verified { "recomputed: this node was drawn" } else { "not recomputed" };
             line("draw", drawn.into());
             let ran = if *reexecuted { "same ids, bit for bit" } else { "not asked for (--reexecute)" };
             line("re-execution", ran.into());

@@ -35,7 +35,9 @@ pub(super) async fn stream(conversation: &Conversation, mut piece: impl FnMut(&s
     let mut response = conversation.endpoint.post(path, &conversation.body()).await?;
     let mut parser = SseParser::default();
     let mut answer = Answer::default();
-    while let Some(bytes) = response.chunk().await.map_err(|e| broken(format!("the stream broke off: {e}")))? {
+    while let Some(bytes) =
+        response.chunk().await.map_err(|e| broken(format!("the stream broke off: {e}")))?
+    {
         for event in parser.push(&bytes).map_err(|e| broken(e.to_string()))? {
             if event == "[DONE]" {
                 return Ok(answer);

@@ -176,7 +176,11 @@ fn retry(conversation: &mut Conversation) -> Next {
     Next::Continue
 }
 
-fn setting<T: std::str::FromStr + std::fmt::Display>(text: &str, what: &str, value: &mut Option<T>) -> Result<()> {
+fn setting<T: std::str::FromStr + std::fmt::Display>(
+    text: &str,
+    what: &str,
+    value: &mut Option<T>,
+) -> Result<()> {
     if !text.is_empty() {
         *value = Some(text.parse().map_err(|_| Error::Usage(format!("{text:?} is no {what}")))?);
     }

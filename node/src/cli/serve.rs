@@ -128,7 +128,9 @@ layered!(NodeOptions {
 /// `monai sequencer`, and `[sequencer]` in the file.
 #[derive(Args, Deserialize, Debug, Clone, Default)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-#[command(after_help = "Example:\n  monai sequencer --listen 0.0.0.0:8645 --key sequencer --network network.toml")]
+#[command(
+    after_help = "Example:\n  monai sequencer --listen 0.0.0.0:8645 --key sequencer --network network.toml"
+)]
 pub struct SequencerOptions {
     /// Address of the API and of the nodes' endpoint [default: 127.0.0.1:8645]
     #[arg(long, env = "MONAI_SEQUENCER_LISTEN", value_name = "ADDR")]

@@ -1,8 +1,8 @@
 //! The jobs of one session: who is being answered, and whether there is room for one more.
 
+use monai_protocol::ModelId;
 use monai_protocol::types::RequestCommitment;
 use monai_protocol::wire::{CancelJob, JobId};
-use monai_protocol::ModelId;
 use std::collections::BTreeMap;
 use tokio::sync::mpsc;
 
@@ -45,7 +45,8 @@ impl Desk {
         if self.seats.contains_key(&job) {
             return Err(NoSeat::Taken);
         }
-        let mut active: Vec<_> = self.seats.values().filter(|s| s.model == model).map(|s| s.request).collect();
+        let mut active: Vec<_> =
+            self.seats.values().filter(|s| s.model == model).map(|s| s.request).collect();
         if active.len() >= credits as usize {
             active.sort_unstable();
             active.dedup();

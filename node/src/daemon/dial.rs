@@ -92,7 +92,13 @@ mod tests {
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
         });
         let error = Target::parse(&url, Some(Address([1; 20]))).unwrap().connect().await.unwrap_err();
-        assert!(matches!(error, tokio_tungstenite::tungstenite::Error::Io(_) | tokio_tungstenite::tungstenite::Error::Tls(_)), "{error}");
+        assert!(
+            matches!(
+                error,
+                tokio_tungstenite::tungstenite::Error::Io(_) | tokio_tungstenite::tungstenite::Error::Tls(_)
+            ),
+            "{error}"
+        );
         server.await.unwrap();
     }
 }

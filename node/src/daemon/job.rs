@@ -1,14 +1,16 @@
 //! One answer, from the sequencer's job to the node's signature.
 
-use crate::clock::unix_ms;
 use super::pace::Pace;
 use super::service::Service;
 use super::slots::{Claim, Signed};
+use crate::clock::unix_ms;
 use monai_engine::{EngineError, Event, Job as EngineJob, Logprobs, TokenStream};
 use monai_protocol::messages::{Cancel, Progress, Refusal, RefusalReason, Response};
 use monai_protocol::output::RunningHash;
 use monai_protocol::types::{Digest, RequestCommitment};
-use monai_protocol::wire::{CancelJob, Done, Job, JobId, NodeFrame, ProgressFrame, Refuse, Token, TokenLogprobs};
+use monai_protocol::wire::{
+    CancelJob, Done, Job, JobId, NodeFrame, ProgressFrame, Refuse, Token, TokenLogprobs,
+};
 use monai_protocol::{Finish, Signature, Typed, output_commitment};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -60,6 +62,10 @@ pub(super) struct Answering {
     ids: Vec<u32>,
     running: RunningHash,
     pace: Pace,
+    /// Whether the engine has confirmed the resumed ids. Until then none of them may be signed.
+    verified: bool,
+    /// A valid cancel order that came before that.
+    held: Option<u32>,
 }
 
 impl Answering {
@@ -73,6 +79,7 @@ impl Answering {
     ) -> Self {
         let running = RunningHash::new(request, job.request.blinding);
         let pace = Pace::new(service.rate);
+        let verified = job.resume.is_empty();
         Self {
             service,
             job,
@@ -84,6 +91,8 @@ impl Answering {
             ids: Vec::new(),
             running,
             pace,
+            verified,
+            held: None,
         }
     }
 
@@ -117,7 +126,11 @@ impl Answering {
                 biased;
                 order = orders.recv() => match order {
                     Some(order) => match self.cancelled_at(&order)? {
-                        Some(up_to) => return self.finish_cancelled(&stream, up_to).await,
+                        Some(up_to) if self.verified => return self.finish_cancelled(&stream, up_to).await,
+                        Some(up_to) => {
+                            self.held.get_or_insert(up_to);
+                            continue;
+                        }
                         None => continue,
                     },
                     // The session is gone; dropping the stream frees the engine.
@@ -128,6 +141,11 @@ impl Answering {
             };
             match event {
                 Some(Event::Token(token)) => {
+                    // The engine selects a new id only after all resumed ones were what it selects.
+                    self.verified = true;
+                    if let Some(up_to) = self.held {
+                        return self.finish_cancelled(&stream, up_to).await;
+                    }
                     if let Some(up_to) = self.wait_for_pace(&mut orders).await? {
                         return self.finish_cancelled(&stream, up_to).await;
                     }
@@ -198,7 +216,12 @@ impl Answering {
         if signed && order.up_to as usize <= self.ids.len() {
             return Ok(Some(order.up_to));
         }
-        tracing::warn!(job = order.job.0, up_to = order.up_to, signed, "ignoring a cancel order that is not valid");
+        tracing::warn!(
+            job = order.job.0,
+            up_to = order.up_to,
+            signed,
+            "ignoring a cancel order that is not valid"
+        );
         Ok(None)
     }
 

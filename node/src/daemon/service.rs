@@ -1,8 +1,8 @@
 //! What all sessions of a node share: key, domain, models, capacity.
 
-use crate::clock::unix_ms;
 use super::load::Meter;
 use super::slots::Slots;
+use crate::clock::unix_ms;
 use crate::engine::AnyEngine;
 use crate::error::{Error, Result};
 use monai_protocol::messages::Credit;
@@ -58,7 +58,10 @@ impl Service {
             return Err(Error::Missing("no model to serve; make one with `monai model import`".into()));
         }
         if models.len() > MAX_MODELS {
-            return Err(Error::Usage(format!("{} models, at most {MAX_MODELS} can be offered", models.len())));
+            return Err(Error::Usage(format!(
+                "{} models, at most {MAX_MODELS} can be offered",
+                models.len()
+            )));
         }
         if credits == 0 || credits > MAX_CREDITS {
             return Err(Error::Usage(format!("{credits} streams, must be 1 to {MAX_CREDITS}")));
@@ -92,7 +95,8 @@ impl Service {
             .iter()
             .map(|(&model, served)| {
                 let credit = Credit { model, credits, issued_ms };
-                let signature = credit.sign(&self.domain, &self.key).map_err(|e| Error::Local(e.to_string()))?;
+                let signature =
+                    credit.sign(&self.domain, &self.key).map_err(|e| Error::Local(e.to_string()))?;
                 Ok(ModelOffer { credit, signature, max_positions: served.max_positions })
             })
             .collect()

@@ -117,7 +117,10 @@ impl Session {
     fn check(&self, challenge: &Challenge) -> Result<(), SessionError> {
         if challenge.version != WIRE_VERSION {
             let ours = WIRE_VERSION;
-            return Err(SessionError::Stranger(format!("it speaks wire version {}, this node {ours}", challenge.version)));
+            return Err(SessionError::Stranger(format!(
+                "it speaks wire version {}, this node {ours}",
+                challenge.version
+            )));
         }
         if challenge.domain != self.service.domain {
             return Err(SessionError::Stranger(format!(
@@ -154,7 +157,11 @@ impl Session {
     ///
     /// # Errors
     /// Why the session ended. All its jobs are dropped then: the sequencer gives them to others.
-    pub(super) async fn serve(self, welcome: Welcome, mut drain: watch::Receiver<bool>) -> Result<Ended, SessionError> {
+    pub(super) async fn serve(
+        self,
+        welcome: Welcome,
+        mut drain: watch::Receiver<bool>,
+    ) -> Result<Ended, SessionError> {
         let Self { service, target, socket, credits } = self;
         let (mut sink, mut source) = socket.split();
         let (outgoing, mut queue) = mpsc::channel::<NodeFrame>(OUTGOING_FRAMES);
@@ -167,7 +174,14 @@ impl Session {
             Ok::<_, SessionError>(())
         });
         let (notes, mut noted) = mpsc::channel::<Note>(OUTGOING_FRAMES);
-        let mut floor = Floor { service: service.clone(), target, credits, desk: Desk::default(), notes, jobs: JoinSet::new() };
+        let mut floor = Floor {
+            service: service.clone(),
+            target,
+            credits,
+            desk: Desk::default(),
+            notes,
+            jobs: JoinSet::new(),
+        };
         let silence = Duration::from_millis(welcome.ping_ms.clamp(100, 60_000)) * MISSING_PINGS;
         let mut heard = Instant::now();
         let mut sampler = Sampler::new(&service.meter, Instant::now());
@@ -281,7 +295,8 @@ async fn send<S>(sink: &mut S, frame: &NodeFrame) -> Result<(), SessionError>
 where
     S: futures_util::Sink<Message, Error = tokio_tungstenite::tungstenite::Error> + Unpin,
 {
-    let text = wire::encode(frame).map_err(|e| SessionError::Protocol(format!("a frame of this node: {e}")))?;
+    let text =
+        wire::encode(frame).map_err(|e| SessionError::Protocol(format!("a frame of this node: {e}")))?;
     // `send` flushes: each token is on the wire before the next is looked at.
     timeout(SEND_TIMEOUT, sink.send(Message::text(text))).await.map_err(|_| SessionError::Stuck)??;
     Ok(())

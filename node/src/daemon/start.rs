@@ -39,7 +39,8 @@ pub async fn run(options: NodeOptions, home: &Home) -> Result<()> {
     let key = unlock(&path, &password)?;
     let models = load(&options, home)?;
     let credits = u32::from(options.max_streams.unwrap_or(DEFAULT_MAX_STREAMS));
-    let service = Service::new(key, anchors.domain(), models, credits, options.max_tokens_per_second, &home.slots())?;
+    let service =
+        Service::new(key, anchors.domain(), models, credits, options.max_tokens_per_second, &home.slots())?;
     tracing::info!(node = %service.address(), "ready to dial");
     let drain = stop_signal(StopSources { stdin: options.stop_with_stdin });
     let deadline = Duration::from_secs(options.drain_seconds.unwrap_or(DEFAULT_DRAIN_SECONDS));

@@ -78,7 +78,10 @@ fn lock(layout: &Layout) -> Result<File> {
     let path = layout.lock();
     let file = File::options().create(true).truncate(false).write(true).open(&path).at(&path)?;
     file.try_lock().map_err(|_| {
-        Error::Local(format!("another devnet runs in {}; stop it or choose another --dir", layout.root().display()))
+        Error::Local(format!(
+            "another devnet runs in {}; stop it or choose another --dir",
+            layout.root().display()
+        ))
     })?;
     Ok(file)
 }
@@ -90,15 +93,30 @@ fn start(layout: &Layout, home: &Home, parts: &Parts) -> Result<Vec<Running>> {
     let mut sequencer = home.clone();
     // An own settings file, if only an empty one, keeps the user's monai.toml out.
     let empty = layout.settings("sequencer");
-    crate::home::write_atomic(&empty, b"# Written by `monai devnet` at each start; changes are lost.\n", false)?;
+    crate::home::write_atomic(
+        &empty,
+        b"# Written by `monai devnet` at each start; changes are lost.\n",
+        false,
+    )?;
     sequencer.extend(["--config".into(), text(&empty), "sequencer".into()]);
-    sequencer.extend(["--dir".into(), text(&layout.sequencer()), "--network".into(), text(&layout.network())]);
+    sequencer.extend([
+        "--dir".into(),
+        text(&layout.sequencer()),
+        "--network".into(),
+        text(&layout.network()),
+    ]);
     sequencer.extend(["--key".into(), text(&parts.sequencer.path)]);
     sequencer.extend(["--password-file".into(), text(&layout.password()), "--stop-with-stdin".into()]);
-    let mut plans = vec![Plan { name: "sequencer".into(), arguments: sequencer, log: layout.log("sequencer") }];
+    let mut plans =
+        vec![Plan { name: "sequencer".into(), arguments: sequencer, log: layout.log("sequencer") }];
     for key in &parts.nodes {
         let mut node = home.clone();
-        node.extend(["--config".into(), text(&layout.settings(&key.name)), "node".into(), "--stop-with-stdin".into()]);
+        node.extend([
+            "--config".into(),
+            text(&layout.settings(&key.name)),
+            "node".into(),
+            "--stop-with-stdin".into(),
+        ]);
         plans.push(Plan { name: key.name.clone(), arguments: node, log: layout.log(&key.name) });
     }
     plans.into_iter().map(Running::start).collect()

@@ -28,7 +28,9 @@ pub(super) fn models(options: &DevnetOptions, store: &ModelStore) -> Result<Vec<
     if digest != GGUF_SHA256 {
         return Err(Error::Malformed {
             path: gguf,
-            what: format!("its SHA-256 is {digest}, expected {GGUF_SHA256}; other models: `monai model import`, then --model"),
+            what: format!(
+                "its SHA-256 is {digest}, expected {GGUF_SHA256}; other models: `monai model import`, then --model"
+            ),
         });
     }
     let imported = import(store, &gguf, Some(NAME.into()), None, &ImportBar::default())?;

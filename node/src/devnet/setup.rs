@@ -56,7 +56,12 @@ pub(super) fn prepare(
             .iter()
             .zip(STAKES.iter().cycle())
             // The devnet's owners are its operators: nothing of value is at stake here.
-            .map(|(k, stake)| Operator { operator: k.address, owner: k.address, stake: stake * TOKEN, models: None })
+            .map(|(k, stake)| Operator {
+                operator: k.address,
+                owner: k.address,
+                stake: stake * TOKEN,
+                models: None,
+            })
             .collect(),
     };
     write_json(&layout.stakes(), &stakes)?;
@@ -84,7 +89,12 @@ fn key(keys: &KeyFolder, name: &str, password: &Password) -> Result<StoredKey> {
     }
 }
 
-fn write_network(layout: &Layout, store: &ModelStore, models: &[StoredModel], listen: SocketAddr) -> Result<()> {
+fn write_network(
+    layout: &Layout,
+    store: &ModelStore,
+    models: &[StoredModel],
+    listen: SocketAddr,
+) -> Result<()> {
     let models: Vec<_> = models
         .iter()
         .map(|m| json!({"name": m.name, "id": m.id, "price_input": "1", "price_output": "2"}))
@@ -133,20 +143,21 @@ fn write_anchors(layout: &Layout, sequencer: &StoredKey, models: &[StoredModel])
     let path = layout.anchors();
     let parameters = Parameters::default();
     let known = std::fs::read(&path).ok().and_then(|t| serde_json::from_slice::<TrustAnchors>(&t).ok());
-    let mut trust = known.filter(|t| t.domain == domain && t.sequencer == sequencer.address).unwrap_or(TrustAnchors {
-        domain,
-        sequencer: sequencer.address,
-        models: Default::default(),
-        auditors: Default::default(),
-        beacons: Default::default(),
-        tables: Default::default(),
-        chains: Vec::new(),
-        batches: Default::default(),
-        final_before: EpochId(0),
-        max_attempts: parameters.max_attempts,
-        clock_agreement_ms: parameters.clock_agreement,
-        insecure_devnet: true,
-    });
+    let mut trust =
+        known.filter(|t| t.domain == domain && t.sequencer == sequencer.address).unwrap_or(TrustAnchors {
+            domain,
+            sequencer: sequencer.address,
+            models: Default::default(),
+            auditors: Default::default(),
+            beacons: Default::default(),
+            tables: Default::default(),
+            chains: Vec::new(),
+            batches: Default::default(),
+            final_before: EpochId(0),
+            max_attempts: parameters.max_attempts,
+            clock_agreement_ms: parameters.clock_agreement,
+            insecure_devnet: true,
+        });
     // Models of earlier runs stay registered: their receipts are still to be audited.
     trust.models.extend(models.iter().map(|m| m.id));
     Anchors { path, trust }.save()

@@ -153,7 +153,11 @@ pub fn unlock(path: &Path, password: &Password) -> Result<SecretKey> {
     {
         return Err(Error::Malformed {
             path: path.to_path_buf(),
-            what: format!("it states the address {}, but holds the key of {}", stated.address, secret.address()),
+            what: format!(
+                "it states the address {}, but holds the key of {}",
+                stated.address,
+                secret.address()
+            ),
         });
     }
     Ok(secret)
@@ -179,7 +183,10 @@ pub fn describe(path: &Path) -> Result<StoredKey> {
 fn check_size(path: &Path) -> Result<()> {
     let bytes = std::fs::metadata(path).at(path)?.len();
     if bytes > MAX_KEYSTORE_BYTES {
-        return Err(Error::Malformed { path: path.to_path_buf(), what: format!("{bytes} bytes are no keystore") });
+        return Err(Error::Malformed {
+            path: path.to_path_buf(),
+            what: format!("{bytes} bytes are no keystore"),
+        });
     }
     Ok(())
 }

@@ -52,14 +52,7 @@ impl Endpoint {
         format!("{}{path}", self.base)
     }
 
-    /// The URL of a path beside `/v1`, such as `/health`.
-    #[must_use]
-    pub fn root_url(&self, path: &str) -> String {
-        format!("{}{path}", self.base.trim_end_matches("/v1"))
-    }
-
     /// A request with the key, for callers that add headers of their own.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, self.url(path));
         match &self.key {

@@ -31,13 +31,19 @@ impl Catalogue {
 
     /// The model that a client calls `name`. What the sequencer says about names is only a hint: the
     /// identity has to be registered, and the artefact of that identity has to be here.
-    pub(super) async fn find(&self, name: &str, anchors: &Anchors, upstream: &Endpoint) -> Result<Arc<Known>, Fault> {
+    pub(super) async fn find(
+        &self,
+        name: &str,
+        anchors: &Anchors,
+        upstream: &Endpoint,
+    ) -> Result<Arc<Known>, Fault> {
         let id = match name.to_ascii_lowercase().parse::<ModelId>() {
             Ok(id) => id,
             Err(_) => self.by_name(name, upstream).await?,
         };
         if !anchors.trust.models.contains(&id) {
-            let message = format!("The model '{name}' ({id}) is not registered in {}.", anchors.path.display());
+            let message =
+                format!("The model '{name}' ({id}) is not registered in {}.", anchors.path.display());
             return Err(Fault::not_found("model", "model_not_found", message));
         }
         if let Some(known) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {

@@ -42,8 +42,9 @@ impl Ask {
     pub(super) fn read(kind: Kind, body: &[u8]) -> Result<Self, Fault> {
         let text = std::str::from_utf8(body)
             .map_err(|_| Fault::request("", "invalid_json", "The body is not UTF-8."))?;
-        let body: Map<String, Value> = serde_json::from_str(text)
-            .map_err(|e| Fault::request("", "invalid_json", format!("The body is not a JSON object: {e}.")))?;
+        let body: Map<String, Value> = serde_json::from_str(text).map_err(|e| {
+            Fault::request("", "invalid_json", format!("The body is not a JSON object: {e}."))
+        })?;
         for name in UNVERIFIABLE {
             // `logprobs: false`, `best_of: 1` and empty maps ask for nothing.
             let asks = match body.get(name) {
@@ -53,7 +54,8 @@ impl Ask {
                 Some(_) => true,
             };
             if asks {
-                let message = format!("'{name}' can't be verified, so this proxy does not pass it on. Leave it out.");
+                let message =
+                    format!("'{name}' can't be verified, so this proxy does not pass it on. Leave it out.");
                 return Err(Fault::request(name, "unsupported_parameter", message));
             }
         }
@@ -150,8 +152,13 @@ mod tests {
         ] {
             assert_eq!(read(body).unwrap_err(), name, "{body}");
         }
-        let ask = read(r#"{"n": 1, "logprobs": false, "logit_bias": {}, "stop": "x", "seed": 3.0, "max_tokens": 5}"#);
+        let ask = read(
+            r#"{"n": 1, "logprobs": false, "logit_bias": {}, "stop": "x", "seed": 3.0, "max_tokens": 5}"#,
+        );
         let ask = ask.unwrap();
-        assert_eq!((ask.stops.as_slice(), ask.seed, ask.max_tokens), (["x".to_owned()].as_slice(), Some(3), Some(5)));
+        assert_eq!(
+            (ask.stops.as_slice(), ask.seed, ask.max_tokens),
+            (["x".to_owned()].as_slice(), Some(3), Some(5))
+        );
     }
 }

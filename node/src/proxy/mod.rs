@@ -57,7 +57,9 @@ fn router(proxy: Arc<Proxy>) -> Router {
         .route("/v1/receipts/{id}", get(receipt))
         .route("/v1/network", get(network))
         .route("/health", get(|| async { "ok" }))
-        .fallback(|| async { Fault::not_found("", "not_found", "There is nothing here; the API is below /v1.") })
+        .fallback(|| async {
+            Fault::not_found("", "not_found", "There is nothing here; the API is below /v1.")
+        })
         .method_not_allowed_fallback(|| async {
             let mut fault = Fault::request("", "method_not_allowed", "This method is not allowed here.");
             fault.status = StatusCode::METHOD_NOT_ALLOWED;
@@ -69,15 +71,28 @@ fn router(proxy: Arc<Proxy>) -> Router {
 
 type Incoming = Result<Bytes, BytesRejection>;
 
-async fn chat(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Incoming) -> Result<Response, Fault> {
+async fn chat(
+    State(proxy): State<Arc<Proxy>>,
+    headers: HeaderMap,
+    body: Incoming,
+) -> Result<Response, Fault> {
     answer(proxy, Kind::Chat, &headers, body).await
 }
 
-async fn completions(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Incoming) -> Result<Response, Fault> {
+async fn completions(
+    State(proxy): State<Arc<Proxy>>,
+    headers: HeaderMap,
+    body: Incoming,
+) -> Result<Response, Fault> {
     answer(proxy, Kind::Text, &headers, body).await
 }
 
-async fn answer(proxy: Arc<Proxy>, kind: Kind, headers: &HeaderMap, body: Incoming) -> Result<Response, Fault> {
+async fn answer(
+    proxy: Arc<Proxy>,
+    kind: Kind,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<Response, Fault> {
     let body = body.map_err(|e| {
         let mut fault = Fault::request("", "request_too_large", e.body_text());
         fault.status = e.status();
@@ -86,7 +101,8 @@ async fn answer(proxy: Arc<Proxy>, kind: Kind, headers: &HeaderMap, body: Incomi
     let ask = Ask::read(kind, &body)?;
     let prepared = proxy.prepare(&ask, client_key(headers)).await?;
     let request = prepared.upstream.request(Method::POST, kind.path()).json(&prepared.signed.body);
-    let upstream = request.send().await.map_err(|e| Fault::upstream(format!("The sequencer can't be reached: {e}")))?;
+    let upstream =
+        request.send().await.map_err(|e| Fault::upstream(format!("The sequencer can't be reached: {e}")))?;
     // An error comes before any stream: it is passed on as it is.
     if !upstream.status().is_success() {
         return Ok(pass(upstream));
@@ -105,11 +121,19 @@ async fn models(State(proxy): State<Arc<Proxy>>, headers: HeaderMap) -> Result<R
     fetch(&proxy, &headers, "/models").await
 }
 
-async fn model(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, Path(id): Path<String>) -> Result<Response, Fault> {
+async fn model(
+    State(proxy): State<Arc<Proxy>>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Response, Fault> {
     fetch(&proxy, &headers, &format!("/models/{}", segment(&id)?)).await
 }
 
-async fn receipt(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, Path(id): Path<String>) -> Result<Response, Fault> {
+async fn receipt(
+    State(proxy): State<Arc<Proxy>>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Response, Fault> {
     fetch(&proxy, &headers, &format!("/receipts/{}", segment(&id)?)).await
 }
 

@@ -37,7 +37,8 @@ impl Nonces {
         private_dir(dir)?;
         let path = dir.join(user.to_string());
         let lock_path = path.with_extension("lock");
-        let lock = File::options().create(true).truncate(false).write(true).open(&lock_path).at(&lock_path)?;
+        let lock =
+            File::options().create(true).truncate(false).write(true).open(&lock_path).at(&lock_path)?;
         lock.try_lock().map_err(|_| {
             Error::Local(format!("another proxy signs with the key {user}; every proxy needs its own key"))
         })?;

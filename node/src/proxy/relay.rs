@@ -28,8 +28,8 @@ pub(super) async fn whole(
     upstream: reqwest::Response,
 ) -> Result<Response, Fault> {
     let bytes = read_limited(upstream, MAX_ANSWER_BYTES).await.map_err(Fault::upstream)?;
-    let mut answer: Value =
-        serde_json::from_slice(&bytes).map_err(|e| Fault::upstream(format!("the answer is not JSON: {e}")))?;
+    let mut answer: Value = serde_json::from_slice(&bytes)
+        .map_err(|e| Fault::upstream(format!("the answer is not JSON: {e}")))?;
     let choice = &answer["choices"][0];
     let text = match ask.kind {
         Kind::Chat => &choice["message"]["content"],
@@ -65,7 +65,12 @@ pub(super) async fn whole(
 }
 
 /// Answers with a stream.
-pub(super) fn stream(proxy: Arc<Proxy>, ask: Ask, prepared: Prepared, upstream: reqwest::Response) -> Response {
+pub(super) fn stream(
+    proxy: Arc<Proxy>,
+    ask: Ask,
+    prepared: Prepared,
+    upstream: reqwest::Response,
+) -> Response {
     let (events, receiver) = mpsc::channel::<Result<Event, Infallible>>(EVENTS);
     tokio::spawn(async move {
         let mut relay = Relay::new(&ask, events);
@@ -118,7 +123,12 @@ impl Relay {
         }
     }
 
-    async fn run(&mut self, proxy: &Proxy, prepared: &Prepared, mut upstream: reqwest::Response) -> Result<(), End> {
+    async fn run(
+        &mut self,
+        proxy: &Proxy,
+        prepared: &Prepared,
+        mut upstream: reqwest::Response,
+    ) -> Result<(), End> {
         let broken = |what: String| Fault::upstream(format!("The sequencer's stream {what}."));
         let mut parser = SseParser::default();
         let mut echo = prepared.signed.echo.clone();
@@ -132,8 +142,8 @@ impl Relay {
                 if data == "[DONE]" {
                     return self.finish(proxy, prepared).await;
                 }
-                let chunk: Value =
-                    serde_json::from_str(&data).map_err(|e| broken(format!("has an event that is no JSON: {e}")))?;
+                let chunk: Value = serde_json::from_str(&data)
+                    .map_err(|e| broken(format!("has an event that is no JSON: {e}")))?;
                 self.take(chunk, &mut echo, proxy, prepared).await?;
             }
         }
@@ -155,7 +165,9 @@ impl Relay {
             id.clone_into(&mut self.id);
             // Before any text: the request has its slot, and it is the request that was signed.
             let sequencer = proxy.anchors()?.sequencer();
-            self.told.intake = Some(intake(&chunk["choices"][0]["monai"], &prepared.signed, sequencer).map_err(Fault::from)?);
+            self.told.intake = Some(
+                intake(&chunk["choices"][0]["monai"], &prepared.signed, sequencer).map_err(Fault::from)?,
+            );
         } else if id != self.id {
             return Err(Fault::unverified("the completion id changes within the stream").into());
         }

@@ -61,10 +61,16 @@ pub(super) fn sign(
         return Err(Fault::request(param, "context_length_exceeded", message));
     }
     let sampling = openai::sampling(&ask.body)?;
-    let params =
-        sampling.to_params(arch.tau_one, arch.tau_max, asked, ask.seed.unwrap_or(0), stop_ids(ask, arch.vocab)?);
+    let params = sampling.to_params(
+        arch.tau_one,
+        arch.tau_max,
+        asked,
+        ask.seed.unwrap_or(0),
+        stop_ids(ask, arch.vocab)?,
+    );
     let n_in = prompt.len() as u128;
-    let max_price = n_in.saturating_mul(prices.input).saturating_add(u128::from(asked).saturating_mul(prices.output));
+    let max_price =
+        n_in.saturating_mul(prices.input).saturating_add(u128::from(asked).saturating_mul(prices.output));
     let mut request = Request {
         domain,
         model: known.model.id,
@@ -89,7 +95,8 @@ pub(super) fn sign(
         nonce: request.nonce,
         expiry: request.expiry,
     };
-    let signature = message.sign(&request.domain, key).map_err(|e| Fault::from(Error::Local(e.to_string())))?;
+    let signature =
+        message.sign(&request.domain, key).map_err(|e| Fault::from(Error::Local(e.to_string())))?;
     let body = body(ask, &request, &signature);
     Ok(SignedRequest { request, signature, body, echo })
 }
@@ -135,7 +142,9 @@ fn prompt(ask: &Ask, known: &Known) -> Result<(Vec<u32>, String), Fault> {
     }
     let prompt = openai::text_prompts(&ask.body, known.model.arch.vocab, 1)?.pop();
     let (ids, text) = match prompt {
-        Some(TextPrompt::Text(text)) => (known.codec.prompt_ids(&text).map_err(|e| wrong("prompt", e))?, text),
+        Some(TextPrompt::Text(text)) => {
+            (known.codec.prompt_ids(&text).map_err(|e| wrong("prompt", e))?, text)
+        }
         Some(TextPrompt::Ids(ids)) => {
             let text = known.codec.decode(&ids);
             (ids, text)

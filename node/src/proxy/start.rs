@@ -88,7 +88,10 @@ pub async fn start(options: ProxyOptions, home: &Home, key: SecretKey) -> Result
     let proxy = Proxy {
         home: home.clone(),
         anchors: options.anchors,
-        upstream: Endpoint::new(&url, Some(options.api_key.unwrap_or_else(|| crate::chat::DEFAULT_API_KEY.into())))?,
+        upstream: Endpoint::new(
+            &url,
+            Some(options.api_key.unwrap_or_else(|| crate::chat::DEFAULT_API_KEY.into())),
+        )?,
         nonces: Nonces::open(&home.nonces(), &key.address(), unix_ms())?,
         key,
         catalogue: Catalogue::new(store.clone()),

@@ -68,12 +68,17 @@ impl Proxy {
     /// Fetches the receipt of an answer and checks it and what the client is told.
     pub(super) async fn confirm(&self, prepared: &Prepared, id: &str, told: Told) -> Result<(), Fault> {
         // Ids go into a path and a file name, and come from the other side.
-        if id.is_empty() || id.len() > 200 || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+        if id.is_empty()
+            || id.len() > 200
+            || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        {
             return Err(Fault::unverified("the completion id is malformed"));
         }
-        let bytes = prepared.upstream.get_bytes(&format!("/receipts/{id}")).await.map_err(|e| {
-            Fault::unverified(format!("there is no receipt: {e}"))
-        })?;
+        let bytes = prepared
+            .upstream
+            .get_bytes(&format!("/receipts/{id}"))
+            .await
+            .map_err(|e| Fault::unverified(format!("there is no receipt: {e}")))?;
         let receipt = Receipt::from_json(&bytes).map_err(|e| Fault::unverified(format!("receipt: {e}")))?;
         let anchors = self.anchors()?;
         let report = verify(&receipt, &prepared.signed, &told, &prepared.known, &anchors)?;

@@ -11,7 +11,11 @@ pub(super) struct StopTrimmer {
 impl StopTrimmer {
     /// A trimmer for these strings; empty ones are ignored.
     pub(super) fn new(stops: Vec<String>) -> Self {
-        Self { stops: stops.into_iter().filter(|s| !s.is_empty()).collect(), held: String::new(), stopped: false }
+        Self {
+            stops: stops.into_iter().filter(|s| !s.is_empty()).collect(),
+            held: String::new(),
+            stopped: false,
+        }
     }
 
     /// True once a stop string has come.
@@ -43,10 +47,7 @@ impl StopTrimmer {
 
 /// Bytes at the end of `text` that could begin `stop`.
 fn overlap(text: &str, stop: &str) -> usize {
-    (1..stop.len())
-        .rev()
-        .find(|&n| stop.is_char_boundary(n) && text.ends_with(&stop[..n]))
-        .unwrap_or(0)
+    (1..stop.len()).rev().find(|&n| stop.is_char_boundary(n) && text.ends_with(&stop[..n])).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use super::signed::SignedRequest;
 use crate::anchors::Anchors;
 use crate::clock::unix_ms;
 use crate::error::{Error, Result};
-use monai_protocol::messages::{Intake, Typed as _};
 use monai_protocol::Address;
+use monai_protocol::messages::{Intake, Typed as _};
 use monai_protocol::receipt::{Receipt, Report, Signed};
 use monai_protocol::types::Finish;
 use serde_json::Value;
@@ -44,8 +44,9 @@ pub(super) fn verify(
     if receipt.user_signature.as_ref() != Some(&signed.signature) {
         return wrong("user_signature: the receipt does not hold the signature that was made here".into());
     }
-    let report =
-        receipt.check(&anchors.trust, unix_ms() / 1000).map_err(|e| Error::Invalid(format!("receipt: {e}")))?;
+    let report = receipt
+        .check(&anchors.trust, unix_ms() / 1000)
+        .map_err(|e| Error::Invalid(format!("receipt: {e}")))?;
     match &told.intake {
         Some(intake) if *intake == receipt.intake => {}
         Some(_) => return wrong("the request was promised another slot than the receipt's".into()),
@@ -91,14 +92,17 @@ fn shown<'a>(receipt: &'a Receipt, ends: &[u32]) -> &'a [u32] {
 /// [`Error::Invalid`] names what is wrong.
 pub(super) fn intake(monai: &Value, signed: &SignedRequest, sequencer: Address) -> Result<Signed<Intake>> {
     let wrong = |what: String| Error::Invalid(format!("intake: {what}"));
-    let intake: Signed<Intake> =
-        serde_json::from_value(monai["intake"].clone()).map_err(|e| wrong(format!("missing or malformed: {e}")))?;
+    let intake: Signed<Intake> = serde_json::from_value(monai["intake"].clone())
+        .map_err(|e| wrong(format!("missing or malformed: {e}")))?;
     let (came, expected) = (intake.message.request, signed.request.commitment());
     if came != expected {
         return Err(wrong(format!("expected request {expected}, came {came}")));
     }
     if intake.message.lane.by_preference() != signed.request.by_preference {
-        return Err(wrong(format!("lane {} is not of the kind that the request asked for", intake.message.lane)));
+        return Err(wrong(format!(
+            "lane {} is not of the kind that the request asked for",
+            intake.message.lane
+        )));
     }
     if intake.message.model != signed.request.model {
         return Err(wrong(format!("it is for the model {}", intake.message.model)));

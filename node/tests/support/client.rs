@@ -70,7 +70,8 @@ impl Client {
     pub async fn begin(&self, body: &Value) -> reqwest::Result<Chunks> {
         let mut body = body.clone();
         body["stream"] = json!(true);
-        let request = self.http.post(format!("{}/chat/completions", self.base)).bearer_auth(&self.key).json(&body);
+        let request =
+            self.http.post(format!("{}/chat/completions", self.base)).bearer_auth(&self.key).json(&body);
         let response = request.send().await?.error_for_status()?;
         Ok(Chunks { response, parser: SseParser::default(), waiting: Default::default(), done: false })
     }

@@ -3,7 +3,9 @@
 use futures_util::{SinkExt as _, StreamExt as _};
 use monai_protocol::messages::{Intake, Typed as _};
 use monai_protocol::types::{Amount, Assurance, Blinding, ChainId, Domain, Lane, Retry, Slot};
-use monai_protocol::wire::{self, Challenge, Hello, Job, JobId, NodeFrame, SequencerFrame, WIRE_VERSION, Welcome};
+use monai_protocol::wire::{
+    self, Challenge, Hello, Job, JobId, NodeFrame, SequencerFrame, WIRE_VERSION, Welcome,
+};
 use monai_protocol::{Address, ModelId, Request, SecretKey, SelectionParams};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -22,7 +24,8 @@ pub fn key(n: u8) -> SecretKey {
 }
 
 pub fn now_ms() -> u64 {
-    u64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis()).unwrap()
+    u64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis())
+        .unwrap()
 }
 
 /// A request for a model with a user key of the test.
@@ -68,8 +71,13 @@ impl FakeSequencer {
     pub async fn challenge(&self, sequencer: Address) -> (NodeEnd, Hello) {
         let mut node = self.raw().await;
         let challenge = monai_protocol::types::Keccak([9; 32]);
-        node.send(&SequencerFrame::Challenge(Challenge { version: WIRE_VERSION, challenge, domain: domain(), sequencer }))
-            .await;
+        node.send(&SequencerFrame::Challenge(Challenge {
+            version: WIRE_VERSION,
+            challenge,
+            domain: domain(),
+            sequencer,
+        }))
+        .await;
         match node.next().await {
             NodeFrame::Hello(hello) => {
                 hello.hello.verify(&domain(), &hello.signature, hello.hello.node).unwrap();
@@ -110,7 +118,8 @@ impl NodeEnd {
     /// The same; `None` at the end of the connection.
     pub async fn try_next(&mut self) -> Option<NodeFrame> {
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("no frame in time")?;
+            let message =
+                tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("no frame in time")?;
             match message {
                 Ok(Message::Text(text)) => match wire::decode(text.as_bytes()).unwrap() {
                     NodeFrame::Stats(_) => {}

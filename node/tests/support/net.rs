@@ -66,7 +66,8 @@ impl Net {
         let nodes = plans.iter().map(|_| None).collect();
         let addresses = keys.iter().map(SecretKey::address).collect();
         let client = Client::new("http://127.0.0.1:1/v1", "test");
-        let mut net = Self { home, sequencer: None, nodes, addresses, client, plans: plans.to_vec(), port: 0 };
+        let mut net =
+            Self { home, sequencer: None, nodes, addresses, client, plans: plans.to_vec(), port: 0 };
         net.start_sequencer();
         net.save_anchors().await;
         for i in 0..plans.len() {

@@ -75,7 +75,8 @@ impl Known {
     /// The floor of a lane rises above all that it dropped, so that a forgotten slot is never signed
     /// again. True if anything was dropped.
     pub(super) fn forget(&mut self, oldest_ms: u64, most: usize) -> bool {
-        let mut times: Vec<u64> = self.lanes.values().flat_map(|b| b.signed.values().map(|(_, at)| *at)).collect();
+        let mut times: Vec<u64> =
+            self.lanes.values().flat_map(|b| b.signed.values().map(|(_, at)| *at)).collect();
         times.sort_unstable();
         let surplus = times.len().saturating_sub(most);
         // All of one millisecond go together, so a few more than needed may go.
@@ -100,7 +101,9 @@ impl Known {
             if book.floor > 0 {
                 records.push(Record::Floor(key(book.floor)));
             }
-            records.extend(book.signed.iter().map(|(&slot, &(signed, at))| Record::Signed(key(slot), signed, at)));
+            records.extend(
+                book.signed.iter().map(|(&slot, &(signed, at))| Record::Signed(key(slot), signed, at)),
+            );
         }
         records
     }

@@ -100,9 +100,11 @@ impl Slots {
         private_dir(dir)?;
         let path = dir.join(node.to_string());
         let lock_path = path.with_extension("lock");
-        let lock = File::options().create(true).truncate(false).write(true).open(&lock_path).at(&lock_path)?;
-        lock.try_lock()
-            .map_err(|_| Error::Local(format!("another node signs with the key {node}; every node needs its own key")))?;
+        let lock =
+            File::options().create(true).truncate(false).write(true).open(&lock_path).at(&lock_path)?;
+        lock.try_lock().map_err(|_| {
+            Error::Local(format!("another node signs with the key {node}; every node needs its own key"))
+        })?;
         let mut known = Known::default();
         let good = match std::fs::read(&path) {
             Ok(bytes) => Some((load(&bytes, &path, &mut known)?, bytes.len())),
@@ -121,7 +123,11 @@ impl Slots {
     ///
     /// # Errors
     /// [`SlotError`].
-    pub(super) fn claim(self: &Arc<Self>, key: SlotKey, request: RequestCommitment) -> Result<Claim, SlotError> {
+    pub(super) fn claim(
+        self: &Arc<Self>,
+        key: SlotKey,
+        request: RequestCommitment,
+    ) -> Result<Claim, SlotError> {
         let mut known = self.known();
         match known.seen(&key) {
             Seen::Signed(signed) if signed.request != request => return Err(SlotError::OtherRequest),
@@ -163,7 +169,9 @@ impl Slots {
         if known.count() > MAX_RECORDS && known.forget(now.saturating_sub(KEEP_MS), MAX_RECORDS / 2) {
             // This answer is on disk. If the new file fails, the old one still holds it, but nothing
             // more may be appended to a file that perhaps has been replaced.
-            *file = match rewrite(&self.path, &known).and_then(|()| File::options().append(true).open(&self.path).at(&self.path)) {
+            *file = match rewrite(&self.path, &known)
+                .and_then(|()| File::options().append(true).open(&self.path).at(&self.path))
+            {
                 Ok(file) => Some(file),
                 Err(error) => {
                     tracing::error!(%error, "signing nothing until the next start");
@@ -187,7 +195,9 @@ impl Claim {
     /// As [`Slots::record`].
     pub(super) async fn record(&self, signed: Signed) -> Result<(), SlotError> {
         let (slots, key) = (self.slots.clone(), self.key);
-        tokio::task::spawn_blocking(move || slots.record(key, signed)).await.map_err(|_| SlotError::Unwritable)?
+        tokio::task::spawn_blocking(move || slots.record(key, signed))
+            .await
+            .map_err(|_| SlotError::Unwritable)?
     }
 }
 
@@ -195,7 +205,10 @@ impl Claim {
 /// was not signed yet.
 fn load(bytes: &[u8], path: &Path, known: &mut Known) -> Result<usize, Error> {
     if !bytes.starts_with(MAGIC) {
-        return Err(Error::Malformed { path: path.to_path_buf(), what: "not a journal of signed slots".into() });
+        return Err(Error::Malformed {
+            path: path.to_path_buf(),
+            what: "not a journal of signed slots".into(),
+        });
     }
     let mut at = MAGIC.len();
     while at < bytes.len() {

@@ -1,6 +1,6 @@
 use super::*;
-use monai_protocol::types::{ChainId, Domain, Finish, Lane, ModelId, OutputCommitment, Slot};
 use monai_protocol::Fr;
+use monai_protocol::types::{ChainId, Domain, Finish, Lane, ModelId, OutputCommitment, Slot};
 
 fn key(slot: u64) -> SlotKey {
     let domain = Domain { chain_id: ChainId(1), rollup: Address([2; 20]) };
