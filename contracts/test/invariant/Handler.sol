@@ -204,6 +204,7 @@ contract Handler is Test {
     }
 
     function release(uint256 o) external counted("release") {
+        if (o % 2 == 0) _smallSlash(_op(o % 97));
         vm.warp(block.timestamp + 21);
         for (uint256 i = 0; i < operators.length; ++i) {
             address op = _op(o % 97 + i);
@@ -221,6 +222,7 @@ contract Handler is Test {
     }
 
     function forgive(uint256 o, uint256 h) external counted("forgive") {
+        if (o % 2 == 0) _smallSlash(_op(o % 97));
         for (uint256 i = 0; i < operators.length; ++i) {
             address op = _op(o % 97 + i);
             for (uint256 k = STAKING.slashCount(op); k > 0; --k) {
@@ -281,6 +283,17 @@ contract Handler is Test {
     function pass(uint256 n) external counted("pass") {
         _pass(within(n, 1, 3));
         ++effective["pass"];
+    }
+
+    /// @dev A slash that certainly takes something, so that there is one to release or forgive.
+    function _smallSlash(address op) internal {
+        vm.prank(op);
+        STAKING.bond(1e18);
+        deposited += 1e18;
+        uint48 epoch = _now();
+        vm.prank(sys.audits);
+        (, uint256 taken) = STAKING.slash(op, epoch, 1e15, Offence.Liveness, address(0));
+        slashedTotal += taken;
     }
 
     function _pass(uint256 n) internal {
