@@ -5,6 +5,10 @@ use monai_protocol::types::RequestCommitment;
 use monai_protocol::wire::{CancelJob, JobId};
 use std::collections::BTreeMap;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Signed orders that may wait for one job. A valid one ends it; the room is for invalid ones before it.
+const WAITING_ORDERS: usize = 64;
 
 /// A running job as its session sees it.
 #[derive(Debug)]
@@ -12,6 +16,26 @@ struct Seat {
     model: ModelId,
     request: RequestCommitment,
     orders: mpsc::Sender<CancelJob>,
+    abandoned: CancellationToken,
+}
+
+/// Where the orders of a job come in.
+#[derive(Debug)]
+pub(super) struct Orders {
+    inbox: mpsc::Receiver<CancelJob>,
+    abandoned: CancellationToken,
+}
+
+impl Orders {
+    /// The next signed order; `None` once the answer is wanted no more or the session is gone.
+    /// To abandon wins over all orders that wait.
+    pub(super) async fn recv(&mut self) -> Option<CancelJob> {
+        tokio::select! {
+            biased;
+            () = self.abandoned.cancelled() => None,
+            order = self.inbox.recv() => order,
+        }
+    }
 }
 
 /// Why a job gets no seat.
@@ -41,7 +65,7 @@ impl Desk {
         model: ModelId,
         request: RequestCommitment,
         credits: u32,
-    ) -> Result<mpsc::Receiver<CancelJob>, NoSeat> {
+    ) -> Result<Orders, NoSeat> {
         if self.seats.contains_key(&job) {
             return Err(NoSeat::Taken);
         }
@@ -52,16 +76,20 @@ impl Desk {
             active.dedup();
             return Err(NoSeat::Busy(active));
         }
-        // One order ends a job, so one place is enough; later ones are of no use.
-        let (orders, inbox) = mpsc::channel(1);
-        self.seats.insert(job, Seat { model, request, orders });
-        Ok(inbox)
+        let (orders, inbox) = mpsc::channel(WAITING_ORDERS);
+        let abandoned = CancellationToken::new();
+        self.seats.insert(job, Seat { model, request, orders, abandoned: abandoned.clone() });
+        Ok(Orders { inbox, abandoned })
     }
 
     /// Passes an order to its job; one for a job that has just ended is dropped.
     pub(super) fn order(&self, order: CancelJob) {
         if let Some(seat) = self.seats.get(&order.job) {
-            let _ = seat.orders.try_send(order);
+            if order.signature.is_none() {
+                seat.abandoned.cancel();
+            } else if let Err(error) = seat.orders.try_send(order) {
+                tracing::warn!(%error, "dropping a cancel order");
+            }
         }
     }
 
@@ -100,14 +128,19 @@ mod tests {
         assert_eq!(desk.len(), 4);
     }
 
-    #[test]
-    fn orders_reach_their_job_only() {
+    #[tokio::test]
+    async fn orders_reach_their_job_only_and_abandoning_wins() {
+        let signed = |job, up_to| CancelJob { job: JobId(job), up_to, signature: Some(monai_protocol::Signature([0; 65])) };
         let mut desk = Desk::default();
         let mut first = desk.sit(JobId(1), ModelId([1; 32]), r(1), 9).unwrap();
         let mut second = desk.sit(JobId(2), ModelId([1; 32]), r(2), 9).unwrap();
-        desk.order(CancelJob { job: JobId(2), up_to: 3, signature: None });
+        desk.order(signed(2, 3));
+        desk.order(signed(2, 4));
         desk.order(CancelJob { job: JobId(7), up_to: 3, signature: None });
-        assert!(first.try_recv().is_err());
-        assert_eq!(second.try_recv().unwrap().up_to, 3);
+        assert!(first.inbox.try_recv().is_err());
+        assert_eq!(second.recv().await.unwrap().up_to, 3);
+        (0..100).for_each(|n| desk.order(signed(2, n)));
+        desk.order(CancelJob { job: JobId(2), up_to: 0, signature: None });
+        assert_eq!(second.recv().await, None);
     }
 }

@@ -1,5 +1,6 @@
 //! One answer, from the sequencer's job to the node's signature.
 
+use super::desk::Orders;
 use super::pace::Pace;
 use super::service::Service;
 use super::slots::{Claim, Signed};
@@ -97,7 +98,7 @@ impl Answering {
     }
 
     /// Answers, or refuses, and says that the seat is free.
-    pub(super) async fn run(mut self, orders: mpsc::Receiver<CancelJob>) {
+    pub(super) async fn run(mut self, orders: Orders) {
         let (id, notes) = (self.job.job, self.notes.clone());
         let last = match self.answer(orders).await {
             Ok(done) => Some(done),
@@ -112,7 +113,7 @@ impl Answering {
         let _ = notes.send(Note::Ended(id)).await;
     }
 
-    async fn answer(&mut self, mut orders: mpsc::Receiver<CancelJob>) -> Result<NodeFrame, Stop> {
+    async fn answer(&mut self, mut orders: Orders) -> Result<NodeFrame, Stop> {
         let mut stream = self.submit()?;
         self.send(NodeFrame::Accepted { job: self.job.job }).await?;
         // The running hash covers the whole answer, so the resumed ids enter it too; the blocks that
@@ -190,7 +191,7 @@ impl Answering {
     }
 
     /// Waits until the next token may leave; an order that comes meanwhile is obeyed at once.
-    async fn wait_for_pace(&mut self, orders: &mut mpsc::Receiver<CancelJob>) -> Result<Option<u32>, Stop> {
+    async fn wait_for_pace(&mut self, orders: &mut Orders) -> Result<Option<u32>, Stop> {
         let Some(due) = self.pace.due(Instant::now()) else { return Ok(None) };
         loop {
             tokio::select! {
