@@ -168,13 +168,8 @@ pub(crate) fn engine_child(args: &EngineArgs) -> Result<()> {
     for line in std::io::stdin().lock().lines() {
         match line?.as_str() {
             "round" => {
-                if args.profile_stages {
-                    engine.profile(true)?;
-                }
-                writeln!(out, "{}", serde_json::to_string(&round(&engine, &ids)?)?)?;
-                if let Some(profile) = engine.profile(false)? {
-                    report(&profile);
-                }
+                let round = round(&engine, &ids, args.profile_stages)?;
+                writeln!(out, "{}", serde_json::to_string(&round)?)?;
             }
             "memory" => {
                 let memory =
@@ -192,15 +187,22 @@ pub(crate) fn engine_child(args: &EngineArgs) -> Result<()> {
     Ok(())
 }
 
-fn round(engine: &Engine, ids: &[u32]) -> Result<Round> {
+fn round(engine: &Engine, ids: &[u32], profile: bool) -> Result<Round> {
+    if profile {
+        engine.profile(true)?;
+    }
     let params = SelectionParams::greedy(u32::try_from(DECODE + 1)?);
     let mut stream = engine.submit(Job::new(ids[..PROMPT].to_vec(), params))?;
     loop {
         match stream.blocking_next().context("the stream ended without an end")? {
+            Event::Token(token) if profile && token.index == 0 => {
+                report("prefill", engine.profile(true)?.as_ref());
+            }
             Event::Token(_) => {}
             Event::Failed(e) => return Err(e.into()),
             Event::Finished(end) => {
                 ensure!(end.output_ids == DECODE + 1, "the answer has {} ids", end.output_ids);
+                report("decode", engine.profile(false)?.as_ref());
                 return Ok(Round {
                     prefill_tok_s: PROMPT as f64 / end.timings.prefill.as_secs_f64(),
                     decode_tok_s: DECODE as f64 / end.timings.decode.as_secs_f64(),
@@ -210,7 +212,8 @@ fn round(engine: &Engine, ids: &[u32]) -> Result<Round> {
     }
 }
 
-fn report(profile: &monai_engine::Profile) {
+fn report(what: &str, profile: Option<&monai_engine::Profile>) {
+    let Some(profile) = profile else { return };
     let total: f64 = Stage::ALL.iter().map(|&s| profile.spent(s).as_secs_f64()).sum();
     let parts: Vec<String> = Stage::ALL
         .iter()
@@ -219,5 +222,5 @@ fn report(profile: &monai_engine::Profile) {
             format!("{s:?} {:.1} ms ({:.0}%)", spent * 1e3, 100.0 * spent / total)
         })
         .collect();
-    eprintln!("  {:.0} ms: {}", total * 1e3, parts.join(", "));
+    eprintln!("  {what} {:.0} ms: {}", total * 1e3, parts.join(", "));
 }

@@ -1,4 +1,5 @@
-//! One piece of memory for all weights of a program, on huge pages where the system has them.
+//! One piece of memory for all weights of a program, and one for keys and values, on huge pages where the system has
+//! them.
 //!
 //! Decoding reads every weight once a token. With pages of 4 KiB that is a miss in the address cache every 4 KiB, and
 //! the hardware prefetcher stops at each page. Measured on a Zen 3 core, 134.5 MB of weights: 9.4 ms a pass on small
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use memmap2::MmapMut;
 
 use crate::error::EngineError;
+use crate::pool::Shards;
 
 /// Size and alignment of a huge page on the processors that have kernels here.
 const HUGE_PAGE: usize = 2 << 20;
@@ -26,8 +28,14 @@ pub(crate) struct Arena {
     used: usize,
 }
 
+// SAFETY: the pointer is into memory that the arena owns; only `take`, by `&mut`, uses it.
+unsafe impl Send for Arena {}
+// SAFETY: as above.
+unsafe impl Sync for Arena {}
+
 impl Arena {
-    /// Room for regions of `bytes` bytes in total, each rounded up by [`Arena::rounded`]. All zeros.
+    /// Room for regions of `bytes` bytes in total, each rounded up by [`Arena::rounded`]. All zeros. The system gives the
+    /// memory when it is first touched.
     ///
     /// # Errors
     /// If the system does not give the memory.
@@ -77,6 +85,13 @@ impl Region {
     pub(crate) fn bytes_mut(&mut self) -> &mut [i8] {
         // SAFETY: inside the live mapping by `Arena::take`, and no other region overlaps.
         unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
+    }
+}
+
+impl Region {
+    /// The region as 16-bit values that several threads use at a time. The region stays alive meanwhile.
+    pub(crate) fn shards(&mut self) -> Shards<i16> {
+        Shards::of_memory(self.start.cast::<i16>(), self.len / 2)
     }
 }
 

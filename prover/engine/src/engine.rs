@@ -134,7 +134,7 @@ impl Engine {
     /// A configuration out of range; less key/value memory than one block; no thread.
     pub fn with_program(program: Arc<Program>, config: EngineConfig) -> Result<Self, EngineError> {
         config.validate()?;
-        let cache = KvCache::new(program.kv, config.kv_bytes, config.prefix_reuse);
+        let cache = KvCache::new(program.kv, config.kv_bytes, config.prefix_reuse)?;
         let kv_blocks = cache.limit();
         if kv_blocks == 0 {
             return Err(EngineError::KvTooSmall { needed: 1, total: 0 });

@@ -98,7 +98,7 @@ pub enum EngineError {
     #[error("the model's shape is not supported: {0}")]
     Shape(&'static str),
     /// The operating system refused memory.
-    #[error("memory for the weights: {0}")]
+    #[error("the system gives no memory: {0}")]
     Memory(String),
     /// The operating system refused a thread.
     #[error("a worker thread could not be started: {0}")]

@@ -245,6 +245,11 @@ impl<T> Shards<T> {
         Self { start: all.as_mut_ptr(), len: all.len() }
     }
 
+    /// The parts of `len` entries at `start`, which the caller keeps alive and does not use otherwise.
+    pub(crate) fn of_memory(start: *mut T, len: usize) -> Self {
+        Self { start, len }
+    }
+
     /// `len` entries from `start`, for reading.
     ///
     /// # Safety

@@ -16,7 +16,7 @@ use crate::elementwise::twins;
 use crate::kernel::{LANES, Sums, TILE};
 use crate::kv::{BLOCK, Table};
 use crate::pool::{MAX_ITEMS, Pool, Shards};
-use crate::program::Program;
+use crate::program::{MAX_HEAD_DIM, Program};
 use crate::trace::LayerSink;
 
 /// Memory of one thread. Lengths grow with the longest sequence so far.
@@ -47,26 +47,32 @@ pub(super) fn attend(
 ) {
     let a = &program.model.arch;
     let group = a.heads / a.kv_heads;
-    // A whole group of query heads shares the loads of its keys. With few rows there are too few groups to share among
-    // threads, so that each query head becomes an item.
-    let split = rows.len() * a.kv_heads < 4 * pool.threads() && pool.threads() > 1;
-    let each = if split { 1 } else { group };
-    let items = a.heads / each;
-    let batch = MAX_ITEMS / items;
-    for (b, part) in rows.chunks(batch).enumerate() {
-        pool.run(part.len() * items, &|thread, item| {
+    // A group of query heads shares the loads of its keys, so groups stay whole as long as there are enough for all
+    // threads; those that are left over are cut into single heads.
+    let groups = rows.len() * a.kv_heads;
+    let left = if groups < 8 * pool.threads() { groups % pool.threads() } else { 0 };
+    let whole = groups - left;
+    let items = whole + left * group;
+    let batch = items.div_ceil(items.div_ceil(MAX_ITEMS));
+    for start in (0..items).step_by(batch) {
+        pool.run(batch.min(items - start), &|thread, item| {
+            let item = start + item;
+            let (at, offset, each) = match item.checked_sub(whole) {
+                None => (item, 0, group),
+                Some(cut) => (whole + cut / group, cut % group, 1),
+            };
             // The last rows are the longest: they go first, so that the section does not end on one of them.
-            let row = b * batch + part.len() - 1 - item / items;
-            let first = item % items * each;
+            let row = rows.len() - 1 - at / a.kv_heads;
+            let kv_head = at % a.kv_heads;
+            let first = kv_head * group + offset;
             // SAFETY: a thread runs one item at a time.
             let scratch = unsafe { &mut scratch.part(thread, 1)[0] };
-            let width = a.heads * a.head_dim;
-            let at = row * width + first * a.head_dim;
+            let at = (row * a.heads + first) * a.head_dim;
             // SAFETY: these heads of this row are this item's alone.
             let out = unsafe { o.part(at, each * a.head_dim) };
             let query = &q[at..at + each * a.head_dim];
             let Row { position, sequence, .. } = rows[row];
-            let heads = Heads { program, table: &tables[sequence], layer, position, kv_head: first / group };
+            let heads = Heads { program, table: &tables[sequence], layer, position, kv_head };
             heads.attend(query, out, scratch);
             if let Some(sink) = sink {
                 for h in 0..each {
@@ -133,6 +139,12 @@ impl Heads<'_> {
             // SAFETY: keys are written in another section.
             let keys = unsafe { self.table.keys(self.layer, self.kv_head, block) };
             let last = (self.position - block * BLOCK).min(BLOCK - 1);
+            // What comes after this block: the next one, or the values.
+            // SAFETY: as above.
+            isa.fetch(match block < self.position / BLOCK {
+                true => unsafe { self.table.keys(self.layer, self.kv_head, block + 1) },
+                false => unsafe { self.table.values(self.layer, self.kv_head, 0) },
+            });
             for (panel, keys) in keys.chunks_exact(LANES * width).take(last / LANES + 1).enumerate() {
                 let at = block * BLOCK + panel * LANES;
                 for first in (0..2 * heads).step_by(TILE) {
@@ -154,17 +166,23 @@ impl Heads<'_> {
         let mut sums: Sums = [[0; LANES]; TILE];
         for first in (0..2 * heads).step_by(TILE) {
             let cols = TILE.min(2 * heads - first);
-            for panel in 0..width / LANES {
-                let mut total = [[0i64; LANES]; TILE / 2];
-                for block in 0..=self.position / BLOCK {
-                    let pairs = (self.position - block * BLOCK).min(BLOCK - 1) / 2 + 1;
-                    // SAFETY: values are written in another section.
-                    let values = unsafe { self.table.values(self.layer, self.kv_head, block) };
-                    let values = &values[panel * LANES * BLOCK..][..pairs * 2 * LANES];
-                    let weights = &scratch.weights[first * stride + block * BLOCK..];
-                    isa.tile_i16(values, weights, stride, cols, &mut sums);
-                    add_bytes(isa, &sums[..cols], &mut total);
+            let mut total = [[[0i64; LANES]; TILE / 2]; MAX_HEAD_DIM / LANES];
+            let total = &mut total[..width / LANES];
+            for block in 0..=self.position / BLOCK {
+                let pairs = (self.position - block * BLOCK).min(BLOCK - 1) / 2 + 1;
+                // SAFETY: values are written in another section.
+                let values = unsafe { self.table.values(self.layer, self.kv_head, block) };
+                if block < self.position / BLOCK {
+                    // SAFETY: as above.
+                    isa.fetch(unsafe { self.table.values(self.layer, self.kv_head, block + 1) });
                 }
+                let weights = &scratch.weights[first * stride + block * BLOCK..];
+                for (values, total) in values.chunks_exact(LANES * BLOCK).zip(total.iter_mut()) {
+                    isa.tile_i16(&values[..pairs * 2 * LANES], weights, stride, cols, &mut sums);
+                    add_bytes(isa, &sums[..cols], total);
+                }
+            }
+            for (panel, total) in total.iter().enumerate() {
                 for (c, total) in total.iter().enumerate().take(cols / 2) {
                     let head = first / 2 + c;
                     let inverse = scratch.inverse[head];

@@ -63,7 +63,7 @@ fn candle_logits_equal_the_reference() {
 fn batched(model: &Arc<Model>, threads: usize, sequences: &[Vec<u32>], steps: &[usize]) {
     let program = Program::new(Arc::clone(model), None).unwrap();
     let mut forward = Forward::new(Arc::clone(&program), threads).unwrap();
-    let mut cache = KvCache::new(program.kv, 64 * program.kv.block_len() * 2, false);
+    let mut cache = KvCache::new(program.kv, 64 * program.kv.block_len() * 2, false).unwrap();
     let blocks: Vec<Vec<usize>> = sequences
         .iter()
         .map(|s| (0..KvCache::blocks_for(s.len())).map(|_| cache.allocate().unwrap()).collect())

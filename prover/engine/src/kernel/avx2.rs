@@ -44,8 +44,7 @@ pub(super) unsafe fn tile_i8(
     let load_ahead = |p: usize| {
         if p % 2 == 0 {
             // Fetching never faults, so the address may lie beyond the panel: there the next one begins.
-            // SAFETY: the caller has AVX2, so it has SSE.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(panel.wrapping_add(p * 2 * LANES + AHEAD)) };
+            _mm_prefetch::<_MM_HINT_T0>(panel.wrapping_add(p * 2 * LANES + AHEAD));
         }
         load(p)
     };
@@ -67,6 +66,8 @@ pub(super) unsafe fn tile_i16(
     // SAFETY: a panel's 32 values a pair are read in two halves of 16.
     let load = |p: usize| unsafe {
         let w = panel.add(p * 2 * LANES);
+        // Keys and values are read once a token too.
+        _mm_prefetch::<_MM_HINT_T0>(w.cast::<i8>().wrapping_add(AHEAD));
         (_mm256_loadu_si256(w.cast::<__m256i>()), _mm256_loadu_si256(w.add(LANES).cast::<__m256i>()))
     };
     // SAFETY: the caller's promise is passed on.

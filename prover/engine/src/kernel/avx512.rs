@@ -30,8 +30,8 @@ macro_rules! tiles {
             };
             let load_ahead = |p: usize| {
                 if p % 2 == 0 {
-                    // SAFETY: as for AVX2: fetching never faults.
-                    unsafe { _mm_prefetch::<_MM_HINT_T0>(panel.wrapping_add(p * 2 * LANES + AHEAD)) };
+                    // As for AVX2: fetching never faults.
+                    _mm_prefetch::<_MM_HINT_T0>(panel.wrapping_add(p * 2 * LANES + AHEAD));
                 }
                 load(p)
             };
@@ -51,7 +51,11 @@ macro_rules! tiles {
             out: &mut Sums,
         ) {
             // SAFETY: a panel has 32 values a pair.
-            let load = |p: usize| unsafe { _mm512_loadu_si512(panel.add(p * 2 * LANES).cast::<__m512i>()) };
+            let load = |p: usize| unsafe {
+                let w = panel.add(p * 2 * LANES);
+                _mm_prefetch::<_MM_HINT_T0>(w.cast::<i8>().wrapping_add(AHEAD));
+                _mm512_loadu_si512(w.cast::<__m512i>())
+            };
             // SAFETY: the caller's promise is passed on.
             unsafe { by_cols!(cols, load, load, x, stride, pairs, out) }
         }

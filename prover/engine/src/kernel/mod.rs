@@ -36,8 +36,8 @@ mod tests;
 pub(crate) const LANES: usize = 16;
 /// Most activation rows of a tile.
 pub(crate) const TILE: usize = 6;
-/// How many bytes early tiles of one or two activation rows fetch weights; they wait for memory, while larger ones reuse
-/// what they have. Of 512, 1024, 2048 and 4096, this was the fastest on one and on two threads; see [`crate::arena`].
+/// How many bytes early tiles of one or two activation rows fetch weights (they wait for memory, while larger ones reuse
+/// what they have), and all tiles keys and values. Of 512, 1024, 2048 and 4096, this was the fastest on one and on two threads; see [`crate::arena`].
 #[cfg(target_arch = "x86_64")]
 const AHEAD: usize = 1024;
 /// Sums of a tile, `[activation row][panel row]`.
@@ -123,6 +123,20 @@ impl Isa {
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn avx2(self) -> bool {
         matches!(self.0, Kernel::Avx2 | Kernel::Avx512 | Kernel::Avx512Vnni)
+    }
+
+    /// Tells the processor that the beginning of `values` is about to be read.
+    #[inline]
+    pub(crate) fn fetch(self, values: &[i16]) {
+        #[cfg(target_arch = "x86_64")]
+        for line in values[..values.len().min(AHEAD / 2)].chunks(32) {
+            // SAFETY: fetching reads nothing; every x86-64 has the instruction.
+            unsafe {
+                std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.as_ptr().cast())
+            };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = values;
     }
 
     /// Sums of one panel of int8 weights (`[k / 2][LANES][2]`) with `cols` rows of `x`, `stride` apart.

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{BLOCK, KvShape, Table};
-use crate::pool::Shards;
+use crate::arena::{Arena, Region};
+use crate::error::EngineError;
 
 /// A block of the pool.
 pub(crate) type BlockId = usize;
@@ -31,7 +32,7 @@ impl PrefixKey {
 
 #[derive(Debug)]
 struct Block {
-    data: Vec<i16>,
+    data: Region,
     /// Sequences that hold it.
     references: usize,
     /// What it holds, where it is full and can be found.
@@ -44,6 +45,7 @@ struct Block {
 #[derive(Debug)]
 pub(crate) struct KvCache {
     shape: KvShape,
+    arena: Arena,
     limit: usize,
     reuse: bool,
     blocks: Vec<Block>,
@@ -57,17 +59,23 @@ pub(crate) struct KvCache {
 
 impl KvCache {
     /// A pool of at most `bytes` bytes. Without `reuse` no prefix is ever found.
-    pub(crate) fn new(shape: KvShape, bytes: usize, reuse: bool) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// If the system does not give the addresses for so much memory.
+    pub(crate) fn new(shape: KvShape, bytes: usize, reuse: bool) -> Result<Self, EngineError> {
+        let block = Arena::rounded(shape.block_len() * 2);
+        let limit = bytes / block;
+        Ok(Self {
             shape,
-            limit: bytes / (shape.block_len() * 2).max(1),
+            arena: Arena::new(limit * block)?,
+            limit,
             reuse,
             blocks: Vec::new(),
             free: Vec::new(),
             idle: BTreeMap::new(),
             found: HashMap::new(),
             clock: 0,
-        }
+        })
     }
 
     /// Blocks that a sequence of `positions` takes.
@@ -122,7 +130,7 @@ impl KvCache {
         let id = if let Some(id) = self.free.pop() {
             id
         } else if self.blocks.len() < self.limit {
-            let data = vec![0; self.shape.block_len()];
+            let data = self.arena.take(self.shape.block_len() * 2);
             self.blocks.push(Block { data, references: 0, key: None, idle_since: 0 });
             self.blocks.len() - 1
         } else {
@@ -167,7 +175,7 @@ impl KvCache {
     /// The blocks of a sequence for a forward pass. The passes of one cache must not overlap, and may write only
     /// positions in blocks that one sequence holds alone.
     pub(crate) fn table(&mut self, blocks: &[BlockId]) -> Table {
-        Table::new(self.shape, blocks.iter().map(|&id| Shards::new(&mut self.blocks[id].data)).collect())
+        Table::new(self.shape, blocks.iter().map(|&id| self.blocks[id].data.shards()).collect())
     }
 }
 
@@ -178,7 +186,7 @@ mod tests {
     const SHAPE: KvShape = KvShape { layers: 1, kv_heads: 1, head_dim: 16 };
 
     fn cache(blocks: usize) -> KvCache {
-        KvCache::new(SHAPE, blocks * SHAPE.block_len() * 2, true)
+        KvCache::new(SHAPE, blocks * SHAPE.block_len() * 2, true).unwrap()
     }
 
     /// Allocates and seals the blocks of `ids`.
@@ -244,7 +252,7 @@ mod tests {
 
     #[test]
     fn without_reuse_nothing_is_found() {
-        let mut c = KvCache::new(SHAPE, 4 * SHAPE.block_len() * 2, false);
+        let mut c = KvCache::new(SHAPE, 4 * SHAPE.block_len() * 2, false).unwrap();
         let ids: Vec<u32> = (0..64).collect();
         let held = fill(&mut c, 0, &ids);
         c.release(&held);

@@ -197,7 +197,7 @@ impl Replay {
         self.check(ids)?;
         let shape: KvShape = self.forward.program().kv;
         let blocks = KvCache::blocks_for(ids.len());
-        let mut cache = KvCache::new(shape, blocks * shape.block_len() * 2, false);
+        let mut cache = KvCache::new(shape, blocks * shape.block_len() * 2, false)?;
         let held: Vec<_> = (0..blocks).filter_map(|_| cache.allocate()).collect();
         let table = [cache.table(&held)];
         for start in (0..ids.len()).step_by(MAX_ROWS) {

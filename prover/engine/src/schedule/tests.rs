@@ -180,7 +180,7 @@ struct Driven {
 impl Driven {
     fn new(model: &Arc<Model>, jobs: Vec<Job>) -> Self {
         let program = Program::new(Arc::clone(model), None).unwrap();
-        let cache = KvCache::new(program.kv, blocks(model, 16), true);
+        let cache = KvCache::new(program.kv, blocks(model, 16), true).unwrap();
         let forward = Forward::new(program, 1).unwrap();
         let (commands, inbox) = std::sync::mpsc::channel();
         let (count, _) = watch::channel(0);
