@@ -32,8 +32,9 @@ fn best<T>(mut run: impl FnMut() -> T) -> (f64, T) {
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let variables: usize = arguments.next().map_or(Ok(20), |s| s.parse())?;
-    let path =
-        arguments.next().map_or_else(|| std::env::temp_dir().join(format!("monai-srs-{variables}")), PathBuf::from);
+    let path = arguments
+        .next()
+        .map_or_else(|| std::env::temp_dir().join(format!("monai-srs-{variables}")), PathBuf::from);
     let n = 1usize << variables;
     println!("2^{variables} values, {} threads", rayon::current_num_threads());
 

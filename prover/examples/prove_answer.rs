@@ -21,9 +21,10 @@ use monai_prover::{ModelTensors, ProvingModel, header, prove};
 
 fn peak_gib() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kib = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).and_then(|l| {
-        l.trim().trim_end_matches("kB").trim().parse::<f64>().ok()
-    });
+    let kib = status
+        .lines()
+        .find_map(|l| l.strip_prefix("VmHWM:"))
+        .and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<f64>().ok());
     kib.unwrap_or(f64::NAN) / f64::from(1 << 20)
 }
 
@@ -35,7 +36,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bits: usize = rest.first().map_or(Ok(21), |b| b.parse())?;
     let (n_in, n_out): (u32, usize) = (n_in.parse()?, n_out.parse()?);
     let clock = Instant::now();
-    let say = |what: &str| println!("{:8.1} s  peak {:5.2} GiB  {what}", clock.elapsed().as_secs_f64(), peak_gib());
+    let say =
+        |what: &str| println!("{:8.1} s  peak {:5.2} GiB  {what}", clock.elapsed().as_secs_f64(), peak_gib());
 
     let model = monai_model::file::load(Path::new(path), None)?;
     let header = header(&model, bits)?;

@@ -162,7 +162,8 @@ impl ModelTensors {
     /// # Errors
     /// Where the setup is too small.
     pub fn commit(&self, header: &ModelHeader, srs: &Srs) -> Result<RegisteredModel, ProveError> {
-        let chunks: Vec<ChunkRef<'_>> = self.chunks(header.chunk_bits).into_iter().map(ChunkRef::I64).collect();
+        let chunks: Vec<ChunkRef<'_>> =
+            self.chunks(header.chunk_bits).into_iter().map(ChunkRef::I64).collect();
         let chunks: Vec<Commitment> = srs.commit_all(&chunks)?;
         Ok(RegisteredModel { header: header.clone(), chunks })
     }

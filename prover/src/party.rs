@@ -36,7 +36,13 @@ pub(crate) struct Prover<'a> {
 
 impl<'a> Prover<'a> {
     pub(crate) fn new(s: &'a Statement, w: &'a Witness, m: &'a ModelTensors, channel: Channel) -> Self {
-        Self { sources: Sources { s, w, m }, channel, claims: Vec::new(), ends: Vec::new(), spent: BTreeMap::new() }
+        Self {
+            sources: Sources { s, w, m },
+            channel,
+            claims: Vec::new(),
+            ends: Vec::new(),
+            spent: BTreeMap::new(),
+        }
     }
 
     fn spend(&mut self, name: &'static str, since: Instant) {
@@ -85,21 +91,24 @@ impl<'a> Prover<'a> {
                     let (key, row) = (i & 63, (i >> 6) & (shape.positions() - 1));
                     let segment = (i >> (6 + shape.position_bits)) & (shape.segments() - 1);
                     let visible = if segment * 64 + key <= row { beta2 } else { Fr::zero() };
-                    top - get(Tensor::DistanceHi, i) - Fr::from(1u64 << 16)
+                    top - get(Tensor::DistanceHi, i)
+                        - Fr::from(1u64 << 16)
                         - f.beta * get(Tensor::Far, i)
                         - visible
                 }
                 Leaf::LogitDistance => {
                     let id = (i & 63) + ((i >> (6 + s.shape.output_bits)) << 6);
                     let visible = if id < s.shape.vocab { beta2 } else { Fr::zero() };
-                    top - get(Tensor::LogitHi, i) - Fr::from(1u64 << 16)
+                    top - get(Tensor::LogitHi, i)
+                        - Fr::from(1u64 << 16)
                         - f.beta * get(Tensor::LogitFar, i)
                         - visible
                 }
                 Leaf::Compare => {
                     let row = (i >> 6) & ((1 << s.shape.output_bits) - 1);
                     let delta = s.rows.get(row).map_or(0, |r| u64::from(r.delta));
-                    top - get(Tensor::LogitLo, i) - Fr::from((1u64 << 16) - delta)
+                    top - get(Tensor::LogitLo, i)
+                        - Fr::from((1u64 << 16) - delta)
                         - f.beta * get(Tensor::Keep, i)
                         - beta2 * get(Tensor::LogitFar, i)
                         - beta2 * f.beta * get(Tensor::Below, i)
@@ -111,8 +120,7 @@ impl<'a> Prover<'a> {
                         - beta2 * f.beta * get(Tensor::FfnNonzero, i)
                 }
             };
-            denominators
-                .par_extend((0..place.len()).into_par_iter().with_min_len(1 << 10).map(denominator));
+            denominators.par_extend((0..place.len()).into_par_iter().with_min_len(1 << 10).map(denominator));
         }
         Layer { numerators: Vec::new(), denominators }
     }
@@ -194,7 +202,11 @@ impl Party for Prover<'_> {
                 let (f, head) = factors::linear(c, x);
                 let end = self.run(x, f, claim);
                 // The head's input at the point, over its own units.
-                let place = x.parts.iter().find(|p| p.matrix == monai_inference::shape::Matrix::Head).map(|p| p.place);
+                let place = x
+                    .parts
+                    .iter()
+                    .find(|p| p.matrix == monai_inference::shape::Matrix::Head)
+                    .map(|p| p.place);
                 let mut value = Fr::zero();
                 if let Some(place) = place {
                     let (low, high) = end.point.split_at(place.low);

@@ -106,8 +106,9 @@ pub fn prove_witness(
     stages.time("relations", || prove_all(&mut prover, &s))?;
     let Prover { mut channel, claims, spent, .. } = prover;
     stages.0.extend(spent);
-    let (point, values) = stages
-        .time("reduce", || reduce::prove(&s, &witness.values, model.tensors.values(), &claims, &mut channel))?;
+    let (point, values) = stages.time("reduce", || {
+        reduce::prove(&s, &witness.values, model.tensors.values(), &claims, &mut channel)
+    })?;
     let xi = channel.challenge(Label::Batch);
     let Channel { mut transcript, messages } = channel;
 

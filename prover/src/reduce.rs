@@ -33,7 +33,8 @@ pub(crate) fn prove(
     let bits = claims.iter().map(|c| c.query.low.len()).min().unwrap_or(0).min(s.shape.chunk_bits);
     let spans: Vec<Span> =
         claims.iter().map(|c| Span::new(s, &c.query).map(|x| x.refined(bits))).collect::<Result<_, _>>()?;
-    let powers: Vec<Fr> = std::iter::successors(Some(Fr::one()), |x| Some(*x * chi)).take(claims.len()).collect();
+    let powers: Vec<Fr> =
+        std::iter::successors(Some(Fr::one()), |x| Some(*x * chi)).take(claims.len()).collect();
 
     // Inside units.
     let mut tables: Vec<(Vec<Fr>, Vec<Fr>)> = spans

@@ -145,7 +145,13 @@ impl Rounds<'_> {
     }
 }
 
-fn general_layer(layer: &Layer, point: &[Fr], merge: Fr, claim: Fr, channel: &mut Channel) -> (Vec<Fr>, [Fr; 4]) {
+fn general_layer(
+    layer: &Layer,
+    point: &[Fr],
+    merge: Fr,
+    claim: Fr,
+    channel: &mut Channel,
+) -> (Vec<Fr>, [Fr; 4]) {
     let (p, q) = (&layer.numerators, &layer.denominators);
     let pairs = q.len().div_ceil(2);
     let every = |f: &(dyn Fn(usize) -> Fr + Sync), absent: Fr| Prefix {

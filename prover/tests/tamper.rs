@@ -51,7 +51,9 @@ fn public_inputs_and_preimages() {
     refused("O", |_, p| p.output.0 += Fr::one());
     refused("n_in", |_, p| p.n_in += 1);
     refused("n_out", |_, p| p.n_out -= 1);
-    refused("finish", |_, p| p.finish = if p.finish == Finish::Length { Finish::Stop } else { Finish::Length });
+    refused("finish", |_, p| {
+        p.finish = if p.finish == Finish::Length { Finish::Stop } else { Finish::Length }
+    });
     refused("prompt", |q, _| q.preimage.request.prompt[1] += 1);
     refused("answer", |q, _| q.preimage.output[1] ^= 1);
     refused("blinding", |q, _| q.preimage.request.blinding = Blinding(1));

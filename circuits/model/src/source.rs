@@ -247,7 +247,9 @@ pub(crate) fn check_shape(
         return no(format!("head width {head_dim} (32, or a multiple of 64 up to {MAX_HEAD_DIM})"));
     }
     if heads == 0 || heads > MAX_HEADS || kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
-        return no(format!("{heads} query heads over {kv_heads} key heads (at most {MAX_HEADS}, a multiple)"));
+        return no(format!(
+            "{heads} query heads over {kv_heads} key heads (at most {MAX_HEADS}, a multiple)"
+        ));
     }
     if heads.checked_mul(head_dim).is_none_or(|w| w > MAX_ATTENTION) {
         return no(format!("{heads} heads of {head_dim} channels (together at most {MAX_ATTENTION})"));

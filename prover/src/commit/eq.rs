@@ -22,8 +22,10 @@ pub fn eq_table(u: &[Fr]) -> Vec<Fr> {
 
 /// The dot product of each row of `b` values with `weights`, zero-padded.
 pub(crate) fn fold_rows(values: &[Fr], weights: &[Fr], rows: usize) -> Vec<Fr> {
-    let mut out: Vec<Fr> =
-        values.par_chunks(weights.len()).map(|row| row.iter().zip(weights).map(|(a, b)| *a * b).sum()).collect();
+    let mut out: Vec<Fr> = values
+        .par_chunks(weights.len())
+        .map(|row| row.iter().zip(weights).map(|(a, b)| *a * b).sum())
+        .collect();
     out.resize(rows, Fr::default());
     out
 }

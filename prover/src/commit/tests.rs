@@ -122,8 +122,7 @@ fn a_large_opening_verifies() {
     let coefficients = [scalar(1), scalar(2)];
     let point: Vec<Fr> = (0..20).map(|i| scalar(i + 9)).collect();
     let commitments = srs.commit_all(&chunks).unwrap();
-    let (value, proof) =
-        open(&srs, &chunks, &commitments, &coefficients, &point, &mut transcript()).unwrap();
+    let (value, proof) = open(&srs, &chunks, &commitments, &coefficients, &point, &mut transcript()).unwrap();
     let check = |value: &Fr| {
         verify_opening(srs.key(), &commitments, &coefficients, &point, value, &proof, &mut transcript())
     };
@@ -237,7 +236,10 @@ fn a_chunk_of_zeros_and_a_point_of_the_hypercube_open() {
                 open(&srs, &[chunk], &commitments, &[Fr::from(1)], &point, &mut transcript()).unwrap();
             assert_eq!(value, expected);
             let t = &mut transcript();
-            assert_eq!(verify_opening(srs.key(), &commitments, &[Fr::from(1)], &point, &value, &proof, t), Ok(()));
+            assert_eq!(
+                verify_opening(srs.key(), &commitments, &[Fr::from(1)], &point, &value, &proof, t),
+                Ok(())
+            );
         }
     }
 }
@@ -262,11 +264,13 @@ fn an_honest_proof_of_a_false_value_is_rejected_under_the_right_transcript() {
     let case = Case::new(5);
     let commitments = srs.commit_all(&case.chunks()).unwrap();
     let mut t = Lying(transcript(), 0);
-    let (value, proof) = open(&srs, &case.chunks(), &commitments, &case.coefficients, &case.point, &mut t).unwrap();
+    let (value, proof) =
+        open(&srs, &case.chunks(), &commitments, &case.coefficients, &case.point, &mut t).unwrap();
     let lie = Opened { commitments, value: value + Fr::from(1), proof };
     assert_eq!(verify(&srs, &case, &lie), Err(OpeningError::Rejected));
     // The transcripts agree, so it is the value alone that is refused.
     let t = &mut Lying(transcript(), 0);
-    let honest = verify_opening(srs.key(), &lie.commitments, &case.coefficients, &case.point, &value, &lie.proof, t);
+    let honest =
+        verify_opening(srs.key(), &lie.commitments, &case.coefficients, &case.point, &value, &lie.proof, t);
     assert_eq!(honest, Ok(()));
 }

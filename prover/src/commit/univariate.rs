@@ -30,13 +30,15 @@ pub(crate) fn divide(p: &[Fr], x: Fr) -> Vec<Fr> {
         carry = carry * step + sum;
     }
     let mut quotient = vec![Fr::zero(); n];
-    quotient.par_chunks_mut(BLOCK).zip(upper.par_chunks(BLOCK)).zip(above).for_each(|((out, block), above)| {
-        let mut carry = above;
-        for (q, c) in out.iter_mut().zip(block).rev() {
-            carry = carry * x + c;
-            *q = carry;
-        }
-    });
+    quotient.par_chunks_mut(BLOCK).zip(upper.par_chunks(BLOCK)).zip(above).for_each(
+        |((out, block), above)| {
+            let mut carry = above;
+            for (q, c) in out.iter_mut().zip(block).rev() {
+                carry = carry * x + c;
+                *q = carry;
+            }
+        },
+    );
     quotient
 }
 

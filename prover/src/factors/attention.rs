@@ -53,12 +53,11 @@ pub(crate) fn mix(c: Sources<'_>, sum: &Mix) -> Vec<Vec<Fr>> {
     let (position, head) = sum.row.split_at(shape.position_bits);
     let heads = eq_range(head, 0, shape.all_heads());
     let rows = eq_table(position);
-    let weights = c
-        .w
-        .slice(Tensor::Weight)
-        .par_chunks(n * BLOCK)
-        .flat_map_iter(|unit| fold_rows(unit, &rows, BLOCK))
-        .collect();
+    let weights =
+        c.w.slice(Tensor::Weight)
+            .par_chunks(n * BLOCK)
+            .flat_map_iter(|unit| fold_rows(unit, &rows, BLOCK))
+            .collect();
     let v = folded_values(c, &sum.column);
     let values = (0..shape.all_heads())
         .flat_map(|head| v[group_unit(c, head, shape.kv_heads, 0) * n..][..n].iter().copied())

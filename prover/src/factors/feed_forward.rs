@@ -13,13 +13,12 @@ use crate::kernels::fold_units;
 pub(crate) fn gated(c: Sources<'_>, sum: &Gated) -> Vec<Vec<Fr>> {
     let shape = &c.s.shape;
     let n = c.positions();
-    let wide = |rows: &[Fr]| -> Vec<Fr> { rows.iter().flat_map(|w| std::iter::repeat_n(*w, BLOCK)).collect() };
+    let wide =
+        |rows: &[Fr]| -> Vec<Fr> { rows.iter().flat_map(|w| std::iter::repeat_n(*w, BLOCK)).collect() };
     let e1 = outer(&sum.weights, &outer(&eq_table(&sum.row), &eq_table(&sum.column)));
     let (position, layer) = sum.pointed.split_at(shape.position_bits);
-    let units: Vec<Fr> = eq_range(layer, 0, shape.layers)
-        .iter()
-        .flat_map(|w| std::iter::repeat_n(*w, shape.ffn))
-        .collect();
+    let units: Vec<Fr> =
+        eq_range(layer, 0, shape.layers).iter().flat_map(|w| std::iter::repeat_n(*w, shape.ffn)).collect();
     let e2 = outer(&units, &wide(&eq_table(position)));
     let down: Vec<Fr> = lift(c.w.slice(Tensor::FfnDown))
         .par_chunks(n)
@@ -69,20 +68,19 @@ pub(crate) fn down(c: Sources<'_>, sum: &Down) -> Vec<Vec<Fr>> {
     let shape = &c.s.shape;
     let n = c.positions();
     let eq = eq_table(&sum.column);
-    let raw = c
-        .w
-        .raw
-        .down
-        .par_chunks(shape.hidden * n * BLOCK)
-        .zip(sum.weights.par_chunks(shape.hidden))
-        .flat_map_iter(|(layer, weights)| {
-            let folded = fold_units(layer, weights, n * BLOCK);
-            let eq = &eq;
-            (0..n).map(move |p| {
-                folded[p * BLOCK..(p + 1) * BLOCK].iter().zip(eq).map(|(a, b)| *a * b).sum::<Fr>()
+    let raw =
+        c.w.raw
+            .down
+            .par_chunks(shape.hidden * n * BLOCK)
+            .zip(sum.weights.par_chunks(shape.hidden))
+            .flat_map_iter(|(layer, weights)| {
+                let folded = fold_units(layer, weights, n * BLOCK);
+                let eq = &eq;
+                (0..n).map(move |p| {
+                    folded[p * BLOCK..(p + 1) * BLOCK].iter().zip(eq).map(|(a, b)| *a * b).sum::<Fr>()
+                })
             })
-        })
-        .collect();
+            .collect();
     let ones = vec![Fr::from(1u64); shape.layers];
     vec![outer(&ones, &eq_table(&sum.row)), lift(c.w.slice(Tensor::FfnUp)), raw]
 }

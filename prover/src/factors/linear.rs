@@ -127,8 +127,10 @@ pub(crate) fn gain(c: Sources<'_>, sum: &Gain) -> Vec<Vec<Fr>> {
     let unit = c.positions() * BLOCK;
     let rows = eq_table(&sum.row);
     let last = (c.s.shape.sites() - 1) * c.s.shape.hidden * unit;
-    let y: Vec<Fr> =
-        c.w.slice(Tensor::NormY)[last..].par_chunks(unit).flat_map_iter(|u| fold_rows(u, &rows, BLOCK)).collect();
+    let y: Vec<Fr> = c.w.slice(Tensor::NormY)[last..]
+        .par_chunks(unit)
+        .flat_map_iter(|u| fold_rows(u, &rows, BLOCK))
+        .collect();
     vec![outer(&sum.weights, &eq_table(&sum.column)), lift(c.m.slice(Tensor::Gain)), unoffset(y)]
 }
 
@@ -139,18 +141,17 @@ pub(crate) fn embed(c: Sources<'_>, sum: &Embed) -> Vec<Vec<Fr>> {
         chosen[id] += w;
     }
     let eq = eq_table(&sum.column);
-    let entries = c
-        .m
-        .slice(Tensor::Embedding)
-        .par_chunks(shape.hidden * BLOCK * BLOCK)
-        .flat_map_iter(|ids| {
-            let folded = fold_units(ids, &sum.weights, BLOCK * BLOCK);
-            let eq = &eq;
-            (0..BLOCK).map(move |id| {
-                folded[id * BLOCK..(id + 1) * BLOCK].iter().zip(eq).map(|(a, b)| *a * b).sum::<Fr>()
+    let entries =
+        c.m.slice(Tensor::Embedding)
+            .par_chunks(shape.hidden * BLOCK * BLOCK)
+            .flat_map_iter(|ids| {
+                let folded = fold_units(ids, &sum.weights, BLOCK * BLOCK);
+                let eq = &eq;
+                (0..BLOCK).map(move |id| {
+                    folded[id * BLOCK..(id + 1) * BLOCK].iter().zip(eq).map(|(a, b)| *a * b).sum::<Fr>()
+                })
             })
-        })
-        .collect();
+            .collect();
     vec![chosen, entries]
 }
 

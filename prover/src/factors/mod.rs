@@ -60,9 +60,7 @@ fn limbs(w: &Witness, tensor: Tensor, first: usize, count: usize, group: usize) 
     (0..group)
         .into_par_iter()
         .map(|i| {
-            (0..count)
-                .rev()
-                .fold(Fr::zero(), |acc, l| acc * base + Fr::from(values[(first + l) * group + i]))
+            (0..count).rev().fold(Fr::zero(), |acc, l| acc * base + Fr::from(values[(first + l) * group + i]))
         })
         .collect()
 }

@@ -15,20 +15,19 @@ pub(crate) fn norm_apply(c: Sources<'_>, sum: &NormApply) -> Vec<Vec<Fr>> {
     let shape = &c.s.shape;
     let (n, sites) = (c.positions(), shape.sites());
     let eq = eq_table(&sum.column);
-    let h = c
-        .w
-        .raw
-        .residual
-        .par_chunks(shape.hidden * n * BLOCK)
-        .zip(sum.weights.par_chunks(shape.hidden))
-        .flat_map_iter(|(site, weights)| {
-            let folded = fold_units(site, weights, n * BLOCK);
-            let eq = &eq;
-            (0..n).map(move |p| {
-                folded[p * BLOCK..(p + 1) * BLOCK].iter().zip(eq).map(|(a, b)| *a * b).sum::<Fr>()
+    let h =
+        c.w.raw
+            .residual
+            .par_chunks(shape.hidden * n * BLOCK)
+            .zip(sum.weights.par_chunks(shape.hidden))
+            .flat_map_iter(|(site, weights)| {
+                let folded = fold_units(site, weights, n * BLOCK);
+                let eq = &eq;
+                (0..n).map(move |p| {
+                    folded[p * BLOCK..(p + 1) * BLOCK].iter().zip(eq).map(|(a, b)| *a * b).sum::<Fr>()
+                })
             })
-        })
-        .collect();
+            .collect();
     let ones = vec![Fr::from(1u64); sites];
     vec![outer(&ones, &eq_table(&sum.row)), limbs(c.w, Tensor::NormRows, 0, 2, sites * n), h]
 }

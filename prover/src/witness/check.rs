@@ -122,7 +122,8 @@ impl Checker<'_> {
             let stored = self.w.slice(Tensor::Multiplicity(table));
             let same = stored.iter().zip(&counts).all(|(a, b)| i128::from(*a) == *b);
             // A value in no table leaves the counts undefined.
-            let defined = !self.broken.iter().any(|c| matches!(c, Constraint::Lookup(l) if l.table() == table));
+            let defined =
+                !self.broken.iter().any(|c| matches!(c, Constraint::Lookup(l) if l.table() == table));
             self.require(Constraint::Multiplicity(table), same || !defined);
         }
     }
@@ -180,7 +181,12 @@ impl Checker<'_> {
             let model = self.model;
             let layer = &model.layers[l];
             let x = self.norm(2 * l, &h);
-            self.attention(l, layer.score_multiplier.into(), &raw(&[&layer.q, &layer.k], &x), &raw(&[&layer.v], &x));
+            self.attention(
+                l,
+                layer.score_multiplier.into(),
+                &raw(&[&layer.q, &layer.k], &x),
+                &raw(&[&layer.v], &x),
+            );
             let o = self.rows(Tensor::AttnOut, l * sh.heads, sh.heads, sh.head_dim());
             self.add(2 * l, &mut h, &raw(&[&layer.o], &o));
             let x = self.norm(2 * l + 1, &h);
@@ -375,7 +381,12 @@ impl Checker<'_> {
         let b = Blocks { positions: 1 << sh.output_bits, width: 64 };
         for t in 0..self.s.n_out() {
             let shown = self.s.rows[t];
-            let mut sums = SelectionRow { max: shown.max, argmax: shown.argmax, delta: shown.delta, ..Default::default() };
+            let mut sums = SelectionRow {
+                max: shown.max,
+                argmax: shown.argmax,
+                delta: shown.delta,
+                ..Default::default()
+            };
             let mut top = 0;
             for v in 0..sh.vocab_blocks * 64 {
                 let at = b.at(0, t, v);

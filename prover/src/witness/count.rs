@@ -17,7 +17,9 @@ pub(crate) fn entry(w: &Witness, shape: &Shape, leaf: Leaf, i: usize) -> Option<
         Leaf::Remainder(r) => w.remainders.get(&r)?.get(i).map(|v| usize::from(*v)),
         Leaf::Silu => index(get(Tensor::Gate)?.into()),
         Leaf::Exp => Some(index(get(Tensor::DistanceLo)?.into())? + (index(get(Tensor::Far)?.into())? << 16)),
-        Leaf::Weight => Some(index(get(Tensor::LogitLo)?.into())? + (index(get(Tensor::LogitFar)?.into())? << 16)),
+        Leaf::Weight => {
+            Some(index(get(Tensor::LogitLo)?.into())? + (index(get(Tensor::LogitFar)?.into())? << 16))
+        }
         Leaf::Distance => {
             let (key, row) = (i & 63, (i >> 6) & (shape.positions() - 1));
             let segment = (i >> (6 + shape.position_bits)) & (shape.segments() - 1);

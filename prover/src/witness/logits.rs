@@ -74,11 +74,18 @@ pub(super) fn trace(
 }
 
 /// The integers of one selection. Rows beyond the answer have none and get zeros.
-fn select(model: &Model, params: &SelectionParams, accumulators: &[i64], chosen: Option<u32>) -> SelectionRow {
+fn select(
+    model: &Model,
+    params: &SelectionParams,
+    accumulators: &[i64],
+    chosen: Option<u32>,
+) -> SelectionRow {
     let Some(chosen) = chosen else { return SelectionRow::default() };
     let logits: Vec<i64> = accumulators.iter().map(|a| s::logit(params.tau, *a)).collect();
-    let (argmax, max) =
-        logits.iter().enumerate().fold((0, i64::MIN), |best, (v, l)| if *l > best.1 { (v, *l) } else { best });
+    let (argmax, max) = logits
+        .iter()
+        .enumerate()
+        .fold((0, i64::MIN), |best, (v, l)| if *l > best.1 { (v, *l) } else { best });
     let weight = |l: i64| -> u64 {
         usize::try_from(max - l).ok().and_then(|d| model.tables.weight.get(d)).map_or(0, |w| u64::from(*w))
     };

@@ -82,7 +82,13 @@ impl Witness {
     }
 
     /// Writes a signed 32-bit value as two limbs of `value + 2^31`.
-    pub(super) fn put32(&mut self, lo: Tensor, hi: Tensor, index: usize, value: i64) -> Result<(), ProveError> {
+    pub(super) fn put32(
+        &mut self,
+        lo: Tensor,
+        hi: Tensor,
+        index: usize,
+        value: i64,
+    ) -> Result<(), ProveError> {
         let Ok(stored) = u32::try_from(value + (1 << 31)) else {
             return Err(ProveError::Range { what: "a 32-bit value", got: value.into() });
         };

@@ -109,7 +109,8 @@ impl Tracer<'_> {
         let first = site * self.shape.hidden;
         let mut rows = Vec::with_capacity(h.len());
         for (p, h) in h.iter().enumerate() {
-            let sum: u128 = h.iter().map(|v| u128::from(v.unsigned_abs()) * u128::from(v.unsigned_abs())).sum();
+            let sum: u128 =
+                h.iter().map(|v| u128::from(v.unsigned_abs()) * u128::from(v.unsigned_abs())).sum();
             let inv = s::norm_inverse(sum, self.shape.norm_eps);
             let total = sum + u128::from(self.shape.norm_eps);
             let (wide, next) = (u128::from(inv), u128::from(inv) + 1);
@@ -230,7 +231,14 @@ impl Tracer<'_> {
     }
 
     /// One row of scores: distances, weights, pointer, inverse. Returns the weights, 0 where hidden.
-    fn softmax(&mut self, l: usize, head: usize, p: usize, multiplier: i64, dots: &[i64]) -> Result<Vec<u64>, ProveError> {
+    fn softmax(
+        &mut self,
+        l: usize,
+        head: usize,
+        p: usize,
+        multiplier: i64,
+        dots: &[i64],
+    ) -> Result<Vec<u64>, ProveError> {
         let sh = self.shape;
         let n = sh.positions();
         let unit = l * sh.heads + head;

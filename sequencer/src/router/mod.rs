@@ -180,7 +180,8 @@ impl Router {
             .map(|s| s.credits(model) as usize)
             .collect();
         credits.sort_unstable();
-        let most = credits.get(credits.len().saturating_sub(1) / 2).map_or(0, |median| median.saturating_mul(2));
+        let most =
+            credits.get(credits.len().saturating_sub(1) / 2).map_or(0, |median| median.saturating_mul(2));
         credits.iter().map(|&c| c.min(most)).sum()
     }
 

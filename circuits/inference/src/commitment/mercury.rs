@@ -92,10 +92,9 @@ pub fn verify_opening<T: OpeningTranscript>(
     let inverse = zeta.inverse().ok_or(OpeningError::ZeroChallenge)?;
 
     let (low, _) = split_variables(point.len());
-    let (u_low, u_high) = point.split_at_checked(low).ok_or(OpeningError::Variables {
-        got: point.len(),
-        most: key.variables(),
-    })?;
+    let (u_low, u_high) = point
+        .split_at_checked(low)
+        .ok_or(OpeningError::Variables { got: point.len(), most: key.variables() })?;
     let zeta_b = (0..low).fold(zeta, |z, _| z.square());
 
     // The degree check fixes D(zeta): D = X^(b-1) g(1/X).
@@ -104,17 +103,18 @@ pub fn verify_opening<T: OpeningTranscript>(
     // The inner products fix S(zeta): the constant term of
     //   g(X) P_low(1/X) + g(1/X) P_low(X) + gamma (h(X) P_high(1/X) + h(1/X) P_high(X))
     // is 2 (h(alpha) + gamma v), and the other terms are X S(X) + S(1/X) / X.
-    let low_terms = proof.g_zeta * eq_polynomial_at(u_low, inverse)
-        + proof.g_inverse * eq_polynomial_at(u_low, zeta);
-    let high_terms = proof.h_zeta * eq_polynomial_at(u_high, inverse)
-        + proof.h_inverse * eq_polynomial_at(u_high, zeta);
+    let low_terms =
+        proof.g_zeta * eq_polynomial_at(u_low, inverse) + proof.g_inverse * eq_polynomial_at(u_low, zeta);
+    let high_terms =
+        proof.h_zeta * eq_polynomial_at(u_high, inverse) + proof.h_inverse * eq_polynomial_at(u_high, zeta);
     let constant = (proof.h_alpha + gamma * value).double();
     let s_zeta = inverse * (low_terms + gamma * high_terms - constant - inverse * proof.s_inverse);
 
     // At zeta, by powers of beta: f - (zeta^b - alpha) q (which must equal g there), g, h, S, D.
     let (beta2, rho2) = (beta.square(), rho.square());
     let (beta3, beta4) = (beta2 * beta, beta2.square());
-    let value_zeta = proof.g_zeta * (Fr::one() + beta) + proof.h_zeta * beta2 + s_zeta * beta3 + d_zeta * beta4;
+    let value_zeta =
+        proof.g_zeta * (Fr::one() + beta) + proof.h_zeta * beta2 + s_zeta * beta3 + d_zeta * beta4;
     // At 1/zeta: g, h, S. At alpha: h.
     let value_inverse = proof.g_inverse + proof.h_inverse * beta + proof.s_inverse * beta2;
     let values = value_zeta + rho * value_inverse + rho2 * proof.h_alpha;

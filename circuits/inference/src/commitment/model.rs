@@ -139,7 +139,12 @@ impl ModelConstants {
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let mut width = |what| -> Result<usize, DecodeError> {
             let got = r.u64()?;
-            usize::try_from(got).map_err(|_| DecodeError::Range { what, got, least: 0, most: u32::MAX.into() })
+            usize::try_from(got).map_err(|_| DecodeError::Range {
+                what,
+                got,
+                least: 0,
+                most: u32::MAX.into(),
+            })
         };
         let layers = width("layers")?;
         let hidden = width("hidden")?;
@@ -205,7 +210,12 @@ fn read_length(
 ) -> Result<usize, DecodeError> {
     let n = r.u32()?;
     within(what, n.into(), least, most)?;
-    usize::try_from(n).map_err(|_| DecodeError::Range { what, got: n.into(), least: 0, most: u32::MAX.into() })
+    usize::try_from(n).map_err(|_| DecodeError::Range {
+        what,
+        got: n.into(),
+        least: 0,
+        most: u32::MAX.into(),
+    })
 }
 
 fn within(what: &'static str, got: u64, least: usize, most: usize) -> Result<(), DecodeError> {

@@ -47,16 +47,8 @@ impl OpeningProof {
     /// The canonical encoding, [`Self::BYTES`] long.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let points = [
-            &self.h,
-            &self.g,
-            &self.q,
-            &self.s,
-            &self.d,
-            &self.at_zeta,
-            &self.at_inverse,
-            &self.at_alpha,
-        ];
+        let points =
+            [&self.h, &self.g, &self.q, &self.s, &self.d, &self.at_zeta, &self.at_inverse, &self.at_alpha];
         let scalars =
             [self.h_alpha, self.g_zeta, self.g_inverse, self.h_zeta, self.h_inverse, self.s_inverse];
         let mut out = Vec::with_capacity(Self::BYTES);

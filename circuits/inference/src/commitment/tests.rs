@@ -66,7 +66,8 @@ fn model() -> ModelCommitment {
 }
 
 fn key() -> VerifierKey {
-    VerifierKey::new(SetupKind::InsecureDevelopment, 6, (G2Affine::generator() * Fr::from(77)).into_affine()).unwrap()
+    VerifierKey::new(SetupKind::InsecureDevelopment, 6, (G2Affine::generator() * Fr::from(77)).into_affine())
+        .unwrap()
 }
 
 /// Bytes of a point from two integers, whatever they are.
@@ -229,8 +230,15 @@ fn noise_never_panics() {
     for n in 1..=6 {
         let point: Vec<Fr> = (0..n).map(|_| Fr::from(next())).collect();
         let t = &mut KeccakTranscript::new(b"noise");
-        let verdict =
-            verify_opening(&key(), &[self::point(3)], &[Fr::from(next())], &point, &Fr::from(next()), &proof(), t);
+        let verdict = verify_opening(
+            &key(),
+            &[self::point(3)],
+            &[Fr::from(next())],
+            &point,
+            &Fr::from(next()),
+            &proof(),
+            t,
+        );
         assert_eq!(verdict, Err(OpeningError::Rejected));
     }
 }
@@ -241,7 +249,11 @@ fn the_equality_polynomial_is_its_table() {
     let x = Fr::from(99_991u64);
     let direct: Fr = (0..16usize)
         .map(|i| {
-            let eq: Fr = u.iter().enumerate().map(|(j, u)| if i >> j & 1 == 1 { *u } else { Fr::from(1) - u }).product();
+            let eq: Fr = u
+                .iter()
+                .enumerate()
+                .map(|(j, u)| if i >> j & 1 == 1 { *u } else { Fr::from(1) - u })
+                .product();
             eq * x.pow([i as u64])
         })
         .sum();

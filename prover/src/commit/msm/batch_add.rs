@@ -80,12 +80,7 @@ pub(crate) fn add_within(points: &mut [Point], pairs: &[(u32, u32)], scratch: &m
 }
 
 /// `target[a] += source[b]` for every pair `(a, b)`. No `a` may occur twice.
-pub(crate) fn add_into(
-    target: &mut [Point],
-    source: &[Point],
-    pairs: &[(u32, u32)],
-    scratch: &mut Scratch,
-) {
+pub(crate) fn add_into(target: &mut [Point], source: &[Point], pairs: &[(u32, u32)], scratch: &mut Scratch) {
     for pairs in pairs.chunks(BATCH) {
         run(&mut Into { target, source, pairs }, pairs.len(), scratch);
     }
@@ -100,7 +95,9 @@ pub(crate) fn prefetch(points: &[Point], at: usize) {
     #[cfg(target_arch = "x86_64")]
     if let Some(p) = points.get(at) {
         // SAFETY: a prefetch is a hint without effect on memory, and the address is that of a reference.
-        unsafe { core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>((&raw const *p).cast()) };
+        unsafe {
+            core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>((&raw const *p).cast())
+        };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (points, at);

@@ -94,8 +94,31 @@ mod tests {
     #[test]
     fn digits_recompose_and_stay_in_range() {
         let samples = [
-            0i64, 1, -1, 2, -2, 63, 64, 127, 128, -127, -128, -129, 255, 256, 32767, 32768, -32768, 65535, 1 << 20,
-            -(1 << 20), i64::from(i32::MAX), i64::from(i32::MIN), i64::MAX, i64::MIN, 0x1234_5678_9abc_def0,
+            0i64,
+            1,
+            -1,
+            2,
+            -2,
+            63,
+            64,
+            127,
+            128,
+            -127,
+            -128,
+            -129,
+            255,
+            256,
+            32767,
+            32768,
+            -32768,
+            65535,
+            1 << 20,
+            -(1 << 20),
+            i64::from(i32::MAX),
+            i64::from(i32::MIN),
+            i64::MAX,
+            i64::MIN,
+            0x1234_5678_9abc_def0,
         ];
         for c in 2..=20 {
             for x in samples {
@@ -115,12 +138,19 @@ mod tests {
     fn wide_digits_recompose() {
         use ark_bn254::Fr;
         for c in [5u32, 13, 15, 16, 17] {
-            for x in [Fr::from(0), Fr::from(1), -Fr::from(1), -Fr::from(12345), Fr::from(u64::MAX), Fr::from(u128::MAX)] {
+            for x in [
+                Fr::from(0),
+                Fr::from(1),
+                -Fr::from(1),
+                -Fr::from(12345),
+                Fr::from(u64::MAX),
+                Fr::from(u128::MAX),
+            ] {
                 let limbs = x.into_bigint().0;
                 let base = Fr::from(1u64 << c);
-                let sum = (0..limbs.bits().div_ceil(c)).rev().fold(Fr::from(0), |acc, w| {
-                    acc * base + Fr::from(limbs.digit(w, c))
-                });
+                let sum = (0..limbs.bits().div_ceil(c))
+                    .rev()
+                    .fold(Fr::from(0), |acc, w| acc * base + Fr::from(limbs.digit(w, c)));
                 assert_eq!(sum, x);
             }
         }

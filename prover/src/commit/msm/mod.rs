@@ -107,7 +107,7 @@ mod tests {
                 agree(&p, &(0..n).map(|i| noise(i) as i32).collect::<Vec<_>>(), Fr::from);
                 agree(&p, &(0..n).map(|i| noise(i) as u32).collect::<Vec<_>>(), Fr::from);
                 agree(&p, &(0..n).map(|i| noise(i) as i64).collect::<Vec<_>>(), Fr::from);
-                let wide: Vec<Fr> = (0..n).map(|i| Fr::from(noise(i)) * Fr::from(noise(i + 7)) ).collect();
+                let wide: Vec<Fr> = (0..n).map(|i| Fr::from(noise(i)) * Fr::from(noise(i + 7))).collect();
                 let limbs: Vec<[u64; 4]> = wide.iter().map(super::super::field::scalar_limbs).collect();
                 assert_eq!(msm(&p, &limbs), naive(&p, &wide));
             }

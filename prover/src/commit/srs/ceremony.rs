@@ -101,7 +101,11 @@ fn open(path: &Path, variables: usize) -> Result<File, CommitError> {
 fn finish(path: &Path, points: Vec<Point>, variables: usize, tau_g2: G2Affine) -> Result<Srs, CommitError> {
     let key = VerifierKey::new(SetupKind::Ceremony, variables, tau_g2)?;
     let srs = Srs { points, key };
-    if srs.is_consistent() { Ok(srs) } else { Err(malformed(path, "the points are not powers of one secret")) }
+    if srs.is_consistent() {
+        Ok(srs)
+    } else {
+        Err(malformed(path, "the points are not powers of one secret"))
+    }
 }
 
 fn check_digest(path: &Path, file: &mut File, expected: &str) -> Result<(), CommitError> {
@@ -143,9 +147,10 @@ fn sections(path: &Path, file: &mut File) -> Result<Vec<(u32, u64, u64)>, Commit
         let kind = u32::from_le_bytes(read(path, file, at)?);
         let size = u64::from_le_bytes(read(path, file, at + 4)?);
         let start = at + 12;
-        at = start.checked_add(size).filter(|end| *end <= length).ok_or_else(|| {
-            malformed(path, "a section reaches beyond the end")
-        })?;
+        at = start
+            .checked_add(size)
+            .filter(|end| *end <= length)
+            .ok_or_else(|| malformed(path, "a section reaches beyond the end"))?;
         found.push((kind, start, size));
     }
     Ok(found)

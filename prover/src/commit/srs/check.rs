@@ -42,7 +42,8 @@ impl Srs {
             .collect();
         let low = to_ark(&Point::from(msm(&self.points[..combination.len()], &combination)));
         let high = to_ark(&Point::from(msm(&self.points[1..], &combination)));
-        Bn254::multi_pairing([high, -low], [G2Affine::generator(), self.key.tau_g2()]) == PairingOutput::zero()
+        Bn254::multi_pairing([high, -low], [G2Affine::generator(), self.key.tau_g2()])
+            == PairingOutput::zero()
     }
 }
 

@@ -109,7 +109,11 @@ impl Srs {
         for _ in 0..(n * RAW_POINT).div_ceil(PIECE) {
             file.read_exact(&mut piece).map_err(io(path))?;
             hasher.update(&piece);
-            points.extend(piece.chunks_exact(RAW_POINT).map(|raw| Point::from(bn256::G1Affine::from_raw_bytes_unchecked(raw))));
+            points.extend(
+                piece
+                    .chunks_exact(RAW_POINT)
+                    .map(|raw| Point::from(bn256::G1Affine::from_raw_bytes_unchecked(raw))),
+            );
         }
         let got = hasher.finalize();
         if *got.as_bytes() != digest {
