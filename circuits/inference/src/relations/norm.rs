@@ -192,8 +192,8 @@ mod tests {
         let rows = NormRows { row: Vec::new(), gamma: Fr::from(77u64), eps: Fr::from(5u64) };
         let value = |inv: u128| {
             let a = Fr::from(c * c) - Fr::from(inv * inv * (sum + eps));
-            let b = Fr::from((inv + 1) * (inv + 1) * (sum + eps)) - Fr::from(c * c) - Fr::one();
-            (rows.combine(&[Fr::one(), Fr::from(inv), a, b, Fr::from(sum)]), a, b)
+            let b = Fr::from((inv + 1) * (inv + 1) * (sum + eps)) - Fr::from(c * c) - Fr::from(1u64);
+            (rows.combine(&[Fr::from(1u64), Fr::from(inv), a, b, Fr::from(sum)]), a, b)
         };
         let small = |x: Fr| monai_protocol::field::bits(x) <= 96;
         let (zero, a, b) = value(inv);
