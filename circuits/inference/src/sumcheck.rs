@@ -83,11 +83,12 @@ mod tests {
     #[test]
     fn stripped_rounds_agree_with_the_product() {
         let (r, x) = (Fr::from(77u64), Fr::from(1234u64));
-        let t = |x: Fr| Fr::from(5u64) + Fr::from(7u64) * x + Fr::from(11u64) * x * x;
-        let l = |x: Fr| Fr::one() - r + x * (r + r - Fr::one());
-        let state = Stripped { claim: l(Fr::zero()) * t(Fr::zero()) + l(Fr::one()) * t(Fr::one()), bound: Fr::one() };
-        let next = state.round(r, t(Fr::zero()), Fr::from(11u64), x).unwrap();
-        assert_eq!(next.claim, l(x) * t(x));
-        assert_eq!(next.bound, l(x));
+        let t = |x: &Fr| Fr::from(5u64) + Fr::from(7u64) * x + Fr::from(11u64) * x * x;
+        let l = |x: &Fr| Fr::one() - r + (r + r - Fr::one()) * x;
+        let (zero, one) = (Fr::zero(), Fr::one());
+        let state = Stripped { claim: l(&zero) * t(&zero) + l(&one) * t(&one), bound: one };
+        let next = state.round(r, t(&zero), Fr::from(11u64), x).unwrap();
+        assert_eq!(next.claim, l(&x) * t(&x));
+        assert_eq!(next.bound, l(&x));
     }
 }

@@ -151,7 +151,12 @@ mod tests {
             for x in xs {
                 t.absorb(Label::Batch, &Fr::from(*x));
             }
-            (0..draws).map(|_| t.challenge(Label::Batch)).next_back().unwrap()
+            // Each draw must happen: `next_back` would skip all but one.
+            let mut drawn = Fr::zero();
+            for _ in 0..draws {
+                drawn = t.challenge(Label::Batch);
+            }
+            drawn
         };
         let all = [run(&[], 1), run(&[0], 1), run(&[0, 0], 1), run(&[0, 0, 0], 1), run(&[1], 1), run(&[], 2)];
         for (i, a) in all.iter().enumerate() {
