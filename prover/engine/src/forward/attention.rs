@@ -140,11 +140,14 @@ impl Heads<'_> {
             let keys = unsafe { self.table.keys(self.layer, self.kv_head, block) };
             let last = (self.position - block * BLOCK).min(BLOCK - 1);
             // What comes after this block: the next one, or the values.
-            // SAFETY: as above.
-            isa.fetch(match block < self.position / BLOCK {
-                true => unsafe { self.table.keys(self.layer, self.kv_head, block + 1) },
-                false => unsafe { self.table.values(self.layer, self.kv_head, 0) },
-            });
+            let next = if block < self.position / BLOCK {
+                // SAFETY: as above.
+                unsafe { self.table.keys(self.layer, self.kv_head, block + 1) }
+            } else {
+                // SAFETY: as above.
+                unsafe { self.table.values(self.layer, self.kv_head, 0) }
+            };
+            isa.fetch(next);
             for (panel, keys) in keys.chunks_exact(LANES * width).take(last / LANES + 1).enumerate() {
                 let at = block * BLOCK + panel * LANES;
                 for first in (0..2 * heads).step_by(TILE) {

@@ -42,7 +42,7 @@ pub(super) unsafe fn tile_i8(
         )
     };
     let load_ahead = |p: usize| {
-        if p % 2 == 0 {
+        if p.is_multiple_of(2) {
             // Fetching never faults, so the address may lie beyond the panel: there the next one begins.
             _mm_prefetch::<_MM_HINT_T0>(panel.wrapping_add(p * 2 * LANES + AHEAD));
         }

@@ -29,7 +29,7 @@ macro_rules! tiles {
                 _mm512_cvtepi8_epi16(_mm256_loadu_si256(panel.add(p * 2 * LANES).cast::<__m256i>()))
             };
             let load_ahead = |p: usize| {
-                if p % 2 == 0 {
+                if p.is_multiple_of(2) {
                     // As for AVX2: fetching never faults.
                     _mm_prefetch::<_MM_HINT_T0>(panel.wrapping_add(p * 2 * LANES + AHEAD));
                 }
