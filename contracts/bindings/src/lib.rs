@@ -2,8 +2,8 @@
 //! address file that a deployment writes.
 //!
 //! Each contract is a module of its own, because structs that several contracts share would
-//! otherwise be defined twice. The ABI files are written by `make -C contracts abi`; a test of the
-//! contracts' build fails when they are stale.
+//! otherwise be defined twice. The ABI files are written by `make -C contracts abi`, after every
+//! change of an interface: nothing checks yet that they are fresh, and this crate is not yet a member of the workspace.
 //!
 //! Deliberately absent: signing, providers, key handling. Callers bring a provider.
 

@@ -333,7 +333,8 @@ pub(super) fn refusal(
     Some(NodeFrame::Refuse(Box::new(Refuse { job: job.job, refusal, signature })))
 }
 
-/// One cache scope a user key, so that nobody learns from timings what another user has asked.
+/// One cache scope a user key, so that nobody learns from timings what a user with a key of his own has asked. All users of
+/// a gateway share its key and so a scope: among them, timings do tell whether a prompt's beginning was asked before.
 fn cache_scope(user: &[u8; 20]) -> u64 {
     let mut bytes = [0u8; 8];
     bytes.copy_from_slice(&user[..8]);
