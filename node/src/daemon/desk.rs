@@ -130,7 +130,11 @@ mod tests {
 
     #[tokio::test]
     async fn orders_reach_their_job_only_and_abandoning_wins() {
-        let signed = |job, up_to| CancelJob { job: JobId(job), up_to, signature: Some(monai_protocol::Signature([0; 65])) };
+        let signed = |job, up_to| CancelJob {
+            job: JobId(job),
+            up_to,
+            signature: Some(monai_protocol::Signature([0; 65])),
+        };
         let mut desk = Desk::default();
         let mut first = desk.sit(JobId(1), ModelId([1; 32]), r(1), 9).unwrap();
         let mut second = desk.sit(JobId(2), ModelId([1; 32]), r(2), 9).unwrap();
