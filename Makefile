@@ -36,7 +36,7 @@ test-rust: setup
 
 test-long: setup ## the real model, the official clients, a hundred crashes; not part of CI
 	@node/scripts/fetch-model
-	@$(ENV) cargo test -p monai-node --test long -- --ignored --test-threads 1 --nocapture
+	@$(ENV) cargo test --workspace --no-fail-fast --test smollm2 --test real_model --test long -- --ignored --test-threads 1 --nocapture
 
 lint: setup ## formatting and clippy, warnings are errors
 	@cargo fmt --all --check

@@ -222,6 +222,7 @@ fn node_job(bench: &Bench, request: Request) -> Job {
         resume: Vec::new(),
         deadline_ms: now_ms() + 120_000,
         logprobs: None,
+        cache_scope: None,
         request,
     }
 }

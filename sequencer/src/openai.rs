@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::api::fields::Fields;
 pub use crate::api::sampling::Sampling;
+pub use crate::api::stops::StopFilter;
 use crate::api::{ask, extensions, prompt};
 
 /// Why a body is not understood: the message and field that the API's error would have.

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::accept;
 use crate::api::auth::ApiKeys;
 use crate::api::limits::Limiter;
+use crate::api::published::{MAX_AGE, Published};
 use crate::api::{Api, routes};
 use crate::catalogue::Catalogue;
 use crate::clock::now_secs;
@@ -144,6 +145,8 @@ impl Sequencer {
             limits: config.limits,
             timeouts: config.timeouts,
             started_s: now_secs(),
+            network: Published::new(MAX_AGE),
+            anchors: Published::new(MAX_AGE),
             tokenising: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
         });
         let recovered = router.recover(&opened.catalogue)?;

@@ -1,6 +1,6 @@
 //! The real model: SmolLM2-135M-Instruct from its GGUF. Long, and it needs the file, so it runs on request:
 //!
-//! `node/scripts/fetch-model && cargo nextest run -p monai-model --run-ignored all`
+//! `make test-long`
 //!
 //! The file is looked for in `${MONAI_CACHE:-~/.cache/monai}`.
 
@@ -48,7 +48,7 @@ fn question() -> [Message; 1] {
 }
 
 #[test]
-#[ignore = "needs the real model"]
+#[ignore = "real model; make test-long"]
 fn its_identity_is_pinned_and_survives_the_file() {
     let mut model = model();
     assert_eq!(hex::encode(identify(&mut model).unwrap().0), IDENTITY);
@@ -60,7 +60,7 @@ fn its_identity_is_pinned_and_survives_the_file() {
 }
 
 #[test]
-#[ignore = "needs the real model"]
+#[ignore = "real model; make test-long"]
 fn its_ids_are_those_of_the_tokenizers_package() {
     let source = open(&gguf()).unwrap();
     let codec = TextCodec::new(&source.text().unwrap(), source.arch().vocab).unwrap();
@@ -73,7 +73,7 @@ fn its_ids_are_those_of_the_tokenizers_package() {
 }
 
 #[test]
-#[ignore = "needs the real model, and the reference is slow"]
+#[ignore = "real model, slow reference; make test-long"]
 fn the_capital_of_france_is_paris() {
     let model = model();
     let codec = TextCodec::of(&model).unwrap();

@@ -114,6 +114,10 @@ pub struct Job {
     /// Alternatives per token (at most [`MAX_LOGPROBS`]) whose log-probabilities the client wants to see.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<u8>,
+    /// Tells the users of one gateway key apart, opaquely: a node shares cached prefixes only between jobs of the same
+    /// user key *and* scope, so that timings tell nobody what another user asked. Absent for users with keys of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_scope: Option<u64>,
 }
 
 impl Job {

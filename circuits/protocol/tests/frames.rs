@@ -31,6 +31,7 @@ fn job(w: &World) -> Job {
         resume: vec![1, 2],
         deadline_ms: 9,
         logprobs: Some(3),
+        cache_scope: Some(u64::MAX),
     }
 }
 

@@ -117,6 +117,10 @@ pub struct ProxyOptions {
     /// Share of answers that `--reexecute sample` takes, 0 to 1 [default: 0.05]
     #[arg(long, env = "MONAI_PROXY_SAMPLE_RATE")]
     pub sample_rate: Option<f64>,
+    /// Refuse models whose listed price of an input or output token is above this, in the payment asset's smallest
+    /// unit [default: sign for whatever is listed]
+    #[arg(long, env = "MONAI_PROXY_MAX_TOKEN_PRICE", value_name = "UNITS")]
+    pub max_token_price: Option<u64>,
     /// Keep verified receipts in this folder [default: they are not kept]
     #[arg(long, env = "MONAI_PROXY_RECEIPTS", value_name = "DIR")]
     pub receipts: Option<PathBuf>,
@@ -133,6 +137,7 @@ layered!(ProxyOptions {
     anchors,
     reexecute,
     sample_rate,
+    max_token_price,
     receipts,
     threads,
 });

@@ -13,6 +13,7 @@ use monai_protocol::wire::{
     CancelJob, Done, Job, JobId, NodeFrame, ProgressFrame, Refuse, Token, TokenLogprobs,
 };
 use monai_protocol::{Finish, Signature, Typed, output_commitment};
+use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -177,7 +178,7 @@ impl Answering {
             verify_resume: true,
             params: request.params.clone(),
             logprobs: self.job.logprobs.map(usize::from),
-            cache_scope: cache_scope(&request.user.0),
+            cache_scope: cache_scope(&request.user.0, self.job.cache_scope),
         };
         served.engine.submit(job).map_err(|error| {
             tracing::info!(job = self.job.job.0, %error, "the engine refused the job");
@@ -333,10 +334,34 @@ pub(super) fn refusal(
     Some(NodeFrame::Refuse(Box::new(Refuse { job: job.job, refusal, signature })))
 }
 
-/// One cache scope a user key, so that nobody learns from timings what a user with a key of his own has asked. All users of
-/// a gateway share its key and so a scope: among them, timings do tell whether a prompt's beginning was asked before.
-fn cache_scope(user: &[u8; 20]) -> u64 {
-    let mut bytes = [0u8; 8];
-    bytes.copy_from_slice(&user[..8]);
-    u64::from_be_bytes(bytes)
+/// One cache scope for each user key and, among the users of a gateway's key, for each scope that the sequencer tells
+/// apart: nobody learns from timings what somebody else has asked. The key is hashed in, so no scope that a sequencer
+/// names can reach into the cache of a user with a key of his own.
+fn cache_scope(user: &[u8; 20], told_apart: Option<u64>) -> u64 {
+    let mut hash = Sha256::new_with_prefix(b"monai prefix cache");
+    hash.update(user);
+    if let Some(scope) = told_apart {
+        hash.update(scope.to_be_bytes());
+    }
+    let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(hash.finalize());
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cached_prefixes_are_shared_by_nobody_else() {
+        let scopes = [
+            cache_scope(&[1; 20], None),
+            cache_scope(&[1; 20], Some(0)),
+            cache_scope(&[1; 20], Some(1)),
+            cache_scope(&[2; 20], None),
+            cache_scope(&[2; 20], Some(1)),
+        ];
+        let distinct: std::collections::BTreeSet<u64> = scopes.into();
+        assert_eq!(distinct.len(), scopes.len(), "{scopes:?}");
+        assert_eq!(cache_scope(&[2; 20], Some(1)), scopes[4], "the same user finds his own prefixes");
+    }
 }

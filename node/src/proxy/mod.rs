@@ -17,7 +17,6 @@ mod relay;
 mod signed;
 mod start;
 mod state;
-mod stops;
 mod verify;
 
 pub use start::{RunningProxy, run, start};

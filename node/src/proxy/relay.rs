@@ -3,12 +3,12 @@
 use super::fault::Fault;
 use super::fields::{Ask, Kind};
 use super::state::{Prepared, Proxy};
-use super::stops::StopTrimmer;
 use super::verify::{Told, intake};
 use crate::openai::{SseParser, read_limited};
 use axum::Json;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use monai_sequencer::openai::StopFilter;
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub(super) async fn whole(
     };
     let id = answer["id"].as_str().unwrap_or_default().to_owned();
     proxy.confirm(prepared, &id, told).await?;
-    let mut trimmer = StopTrimmer::new(ask.stops.clone());
+    let mut trimmer = StopFilter::new(ask.stops.clone());
     let mut shown = prepared.signed.echo.clone();
     shown.push_str(&trimmer.push(&text));
     shown.push_str(&trimmer.finish());
@@ -100,7 +100,7 @@ impl From<Fault> for End {
 struct Relay {
     kind: Kind,
     include_usage: bool,
-    trimmer: StopTrimmer,
+    trimmer: StopFilter,
     events: mpsc::Sender<Result<Event, Infallible>>,
     id: String,
     told: Told,
@@ -114,7 +114,7 @@ impl Relay {
         Self {
             kind: ask.kind,
             include_usage: ask.include_usage,
-            trimmer: StopTrimmer::new(ask.stops.clone()),
+            trimmer: StopFilter::new(ask.stops.clone()),
             events,
             id: String::new(),
             told: Told::default(),

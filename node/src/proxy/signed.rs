@@ -35,6 +35,23 @@ pub(super) struct Prices {
     pub(super) output: u128,
 }
 
+impl Prices {
+    /// Refuses prices above the user's own ceiling: the sequencer lists them, so they are not for it alone to set.
+    pub(super) fn within(self, ceiling: Option<u128>) -> Result<(), Fault> {
+        let Some(ceiling) = ceiling else { return Ok(()) };
+        for (kind, price) in [("input", self.input), ("output", self.output)] {
+            if price > ceiling {
+                let message = format!(
+                    "The sequencer lists {price} for an {kind} token; this proxy signs for at most {ceiling} \
+                     (--max-token-price)."
+                );
+                return Err(Fault::request("model", "price_above_ceiling", message));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Makes and signs the request.
 pub(super) fn sign(
     ask: &Ask,

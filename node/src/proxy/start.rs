@@ -97,6 +97,7 @@ pub async fn start(options: ProxyOptions, home: &Home, key: SecretKey) -> Result
         catalogue: Catalogue::new(store.clone()),
         reexecute: options.reexecute.unwrap_or(Reexecute::Never),
         sample_rate: rate,
+        max_token_price: options.max_token_price.map(u128::from),
         auditor: Arc::new(Auditor::new(store, options.threads)),
         receipts: options.receipts,
     };

@@ -30,6 +30,8 @@ pub(super) struct Proxy {
     pub(super) catalogue: Catalogue,
     pub(super) reexecute: Reexecute,
     pub(super) sample_rate: f64,
+    /// Most that is signed for a token, in the smallest unit; `None` takes what is listed.
+    pub(super) max_token_price: Option<u128>,
     pub(super) auditor: Arc<Auditor>,
     pub(super) receipts: Option<PathBuf>,
 }
@@ -61,6 +63,7 @@ impl Proxy {
         };
         let known = self.catalogue.find(name, &anchors, &upstream).await?;
         let prices = prices(&upstream.get("/models").await?, &known.model.id.to_string());
+        prices.within(self.max_token_price)?;
         let signed = sign(ask, &known, anchors.domain(), &self.key, self.nonces.take()?, prices)?;
         Ok(Prepared { signed, known, upstream })
     }

@@ -150,6 +150,7 @@ impl NodeEnd {
             resume,
             deadline_ms: now_ms() + 120_000,
             logprobs: None,
+            cache_scope: None,
             request,
         }
     }

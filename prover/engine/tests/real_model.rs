@@ -1,20 +1,25 @@
-//! A real model against the reference, all bits. Long: run by name with `MONAI_MODEL` set to an artefact.
-//!
-//! `MONAI_MODEL=model.monai cargo test -p monai-engine --test real_model -- --ignored`
+//! A real model against the reference, all bits. Long, so `make test-long` runs it, on the GGUF that
+//! `node/scripts/fetch-model` puts into `${MONAI_CACHE:-~/.cache/monai}`; `MONAI_MODEL` names another artefact.
 
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use monai_engine::{Engine, EngineConfig, Event, Job, Kernel, Program, Replay};
 use monai_model::artefact::Model;
+use monai_model::quantise::{ImportOptions, import};
 use monai_model::reference::Reference;
 use monai_model::select::select;
 use monai_model::text::{Message, TextCodec};
 use monai_protocol::{Finish, SelectionParams};
 
 static MODEL: LazyLock<Arc<Model>> = LazyLock::new(|| {
-    let path = PathBuf::from(std::env::var_os("MONAI_MODEL").expect("MONAI_MODEL names an artefact"));
-    Arc::new(monai_model::file::load(&path, None).expect("the artefact loads"))
+    if let Some(path) = std::env::var_os("MONAI_MODEL") {
+        return Arc::new(monai_model::file::load(&PathBuf::from(path), None).expect("the artefact loads"));
+    }
+    let cache = std::env::var_os("MONAI_CACHE").map(PathBuf::from);
+    let cache = cache.unwrap_or_else(|| std::env::home_dir().expect("a home").join(".cache/monai"));
+    let source = monai_model::source::open(&cache.join("SmolLM2-135M-Instruct.Q4_1.gguf")).expect("fetch-model ran");
+    Arc::new(import(source.as_ref(), &ImportOptions::default(), &()).expect("it imports"))
 });
 
 const QUESTION: &str = "Name the capital of France.";
@@ -76,7 +81,7 @@ fn answers(engine: &Engine, jobs: Vec<Job>) -> Vec<(Vec<u32>, Finish, usize)> {
 }
 
 #[test]
-#[ignore = "needs MONAI_MODEL"]
+#[ignore = "real model; make test-long"]
 fn logits_equal_the_reference_on_every_kernel_with_one_and_two_threads() {
     let ids = taken_in();
     for kernel in Kernel::available() {
@@ -89,14 +94,14 @@ fn logits_equal_the_reference_on_every_kernel_with_one_and_two_threads() {
 }
 
 #[test]
-#[ignore = "needs MONAI_MODEL"]
+#[ignore = "real model; make test-long"]
 fn candle_logits_equal_the_reference() {
     let program = Program::on_device(Arc::clone(&MODEL), &candle_core::Device::Cpu).unwrap();
     assert!(Replay::new(program, 2).unwrap().logits(&taken_in()).unwrap() == REFERENCE.2);
 }
 
 #[test]
-#[ignore = "needs MONAI_MODEL"]
+#[ignore = "real model; make test-long"]
 fn batches_of_one_and_seven_with_and_without_prefix_reuse_answer_like_the_reference() {
     let (prompt, output, _) = &*REFERENCE;
     let program = Program::new(Arc::clone(&MODEL), None).unwrap();
@@ -135,7 +140,7 @@ fn batches_of_one_and_seven_with_and_without_prefix_reuse_answer_like_the_refere
 }
 
 #[test]
-#[ignore = "needs MONAI_MODEL"]
+#[ignore = "real model; make test-long"]
 fn the_capital_of_france_is_paris() {
     let text = TextCodec::of(&MODEL).unwrap().decode(&REFERENCE.1);
     assert!(text.contains("Paris"), "{text}");

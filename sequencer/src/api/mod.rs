@@ -10,11 +10,12 @@ mod info;
 pub(crate) mod limits;
 mod network;
 pub(crate) mod prompt;
+pub(crate) mod published;
 mod receipts;
 mod request;
 pub(crate) mod sampling;
 pub(crate) mod shape;
-mod stops;
+pub(crate) mod stops;
 mod stream;
 mod text;
 mod tokens;
@@ -35,6 +36,7 @@ use tokio::sync::Semaphore;
 use auth::{ApiKeys, KeyIndex};
 use error::ApiError;
 use limits::Limiter;
+use published::Published;
 use shape::Endpoint;
 
 use crate::catalogue::Catalogue;
@@ -54,6 +56,10 @@ pub(crate) struct Api {
     pub(crate) started_s: u64,
     /// Prompts being tokenised at once: as many as there are cores.
     pub(crate) tokenising: Semaphore,
+    /// `/v1/network` as last computed.
+    pub(crate) network: Published,
+    /// `/v1/anchors` as last computed.
+    pub(crate) anchors: Published,
 }
 
 type Shared = State<Arc<Api>>;
@@ -188,15 +194,13 @@ async fn detokenize(State(api): Shared, headers: HeaderMap, body: Body) -> Respo
 }
 
 async fn network(State(api): Shared) -> Response {
-    network::get(&api).into_response()
+    let shared = api.clone();
+    api.network.get(move || network::get(&shared)).await
 }
 
 async fn anchors(State(api): Shared) -> Response {
-    // Hundreds of reads: not on a thread that serves others.
-    match tokio::task::spawn_blocking(move || network::get_anchors(&api)).await {
-        Ok(answer) => answer.into_response(),
-        Err(_) => ApiError::internal().into_response(),
-    }
+    let shared = api.clone();
+    api.anchors.get(move || network::get_anchors(&shared)).await
 }
 
 async fn health(State(api): Shared) -> Response {

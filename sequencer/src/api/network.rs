@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use axum::Json;
 use monai_protocol::fixed::ONE;
 use monai_protocol::receipt::{Signed, TrustAnchors};
 use monai_protocol::{Address, BatchHeader, EpochId, ModelId};
@@ -20,7 +19,8 @@ fn fraction(q: u64) -> f64 {
     q as f64 / ONE as f64
 }
 
-pub(super) fn get(api: &Api) -> Result<Json<Value>, super::ApiError> {
+/// `GET /v1/network`.
+pub(super) fn get(api: &Api) -> Result<Vec<u8>, super::ApiError> {
     let failed = |error: &dyn std::fmt::Display| {
         tracing::error!(%error, "the network could not be described");
         super::ApiError::internal()
@@ -54,7 +54,7 @@ pub(super) fn get(api: &Api) -> Result<Json<Value>, super::ApiError> {
         })
         .collect();
     let nodes: Vec<Value> = stakes.operators.iter().map(|o| node(api, o, &state, &view)).collect();
-    Ok(Json(json!({
+    let document = json!({
         "epoch": clock.epoch,
         "epoch_started_ms": clock.started_ms,
         "epoch_ends_ms": clock.ends_ms,
@@ -66,7 +66,8 @@ pub(super) fn get(api: &Api) -> Result<Json<Value>, super::ApiError> {
         "models": models,
         "nodes": nodes,
         "parameters": state.parameters,
-    })))
+    });
+    serde_json::to_vec(&document).map_err(|e| failed(&e))
 }
 
 fn node(
@@ -119,11 +120,12 @@ fn share(
 }
 
 /// `GET /v1/anchors`.
-pub(super) fn get_anchors(api: &Api) -> Result<Json<TrustAnchors>, super::ApiError> {
-    anchors(api).map(Json).map_err(|error| {
+pub(super) fn get_anchors(api: &Api) -> Result<Vec<u8>, super::ApiError> {
+    let failed = |error: &dyn std::fmt::Display| {
         tracing::error!(%error, "the anchors could not be read");
         super::ApiError::internal()
-    })
+    };
+    serde_json::to_vec(&anchors(api).map_err(|e| failed(&e))?).map_err(|e| failed(&e))
 }
 
 /// The facts that receipts are checked against. On a devnet they come from the sequencer itself, so they show

@@ -4,25 +4,28 @@
 
 /// Passes text through until a stop string appears, and holds back what may be the beginning of one.
 #[derive(Clone, Debug)]
-pub(crate) struct StopFilter {
+pub struct StopFilter {
     stops: Vec<String>,
     held: String,
     stopped: bool,
 }
 
 impl StopFilter {
-    /// `stops` are not empty strings.
-    pub(crate) fn new(stops: Vec<String>) -> Self {
+    /// A filter for these strings; empty ones are ignored.
+    #[must_use]
+    pub fn new(stops: Vec<String>) -> Self {
+        let stops = stops.into_iter().filter(|s| !s.is_empty()).collect();
         Self { stops, held: String::new(), stopped: false }
     }
 
     /// True once a stop string has appeared.
-    pub(crate) fn stopped(&self) -> bool {
+    #[must_use]
+    pub fn stopped(&self) -> bool {
         self.stopped
     }
 
     /// Takes text in and returns what may be shown now.
-    pub(crate) fn push(&mut self, text: &str) -> String {
+    pub fn push(&mut self, text: &str) -> String {
         if self.stopped {
             return String::new();
         }
@@ -38,7 +41,7 @@ impl StopFilter {
     }
 
     /// The answer is over: what was held back was no stop string.
-    pub(crate) fn finish(&mut self) -> String {
+    pub fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)
     }
 }
@@ -83,6 +86,8 @@ mod tests {
     fn repeated_beginnings_and_wide_characters() {
         let (out, stopped) = run(&["aab"], &["a", "a", "a", "b"]);
         assert_eq!((out.concat().as_str(), stopped), ("a", true));
+        let (out, stopped) = run(&[""], &["né", "→x"]);
+        assert_eq!((out.concat().as_str(), stopped), ("né→x", false));
         let (out, stopped) = run(&["é→"], &["né", "→x"]);
         assert_eq!((out.concat().as_str(), stopped), ("n", true));
     }

@@ -135,6 +135,7 @@ impl Router {
             resume: resume.clone(),
             deadline_ms: dispatched_ms.saturating_add(whole),
             logprobs: client.logprobs,
+            cache_scope: self.cache_scope(&run.open),
         }));
         if !session.send(frame) {
             return missed(Missed::Disconnected);

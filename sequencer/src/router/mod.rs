@@ -19,6 +19,7 @@ use std::sync::Arc;
 use monai_protocol::messages::{Intake, Typed as _};
 use monai_protocol::receipt::Signed;
 use monai_protocol::{Address, Domain, EpochId, Finish, Lane, ModelId, Request, SecretKey, Signature, Slot};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -30,7 +31,7 @@ use crate::hub::Hub;
 use crate::ledger::{LOT_LANE, Ledger, ModelView, PREFERENCE_LANE};
 use crate::metrics::Metrics;
 use crate::records::OpenSlot;
-use crate::secret::ApiKeyHash;
+use crate::secret::{ApiKeyHash, Secret32};
 use crate::store::Store;
 use gate::Gate;
 use slots::{AssignError, Slots};
@@ -122,6 +123,8 @@ pub(crate) struct Router {
     pub(crate) timeouts: Timeouts,
     pub(crate) retention_secs: u64,
     gate: Gate,
+    /// Blinds the cache scopes that nodes see. Never leaves this process.
+    scope_salt: Secret32,
     /// Answers being driven; shutdown waits for them.
     tasks: TaskTracker,
     /// No new requests.
@@ -156,6 +159,7 @@ impl Router {
             timeouts: s.timeouts,
             retention_secs: s.retention_secs,
             gate: Gate::default(),
+            scope_salt: Secret32::new(rand::random()),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             cut: CancellationToken::new(),
@@ -183,6 +187,19 @@ impl Router {
         let most =
             credits.get(credits.len().saturating_sub(1) / 2).map_or(0, |median| median.saturating_mul(2));
         credits.iter().map(|&c| c.min(most)).sum()
+    }
+
+    /// What tells nodes the users of this gateway's key apart: a number for each API key and epoch, which says nothing
+    /// about the key. A user who signs needs none: the node has his own key.
+    fn cache_scope(&self, open: &OpenSlot) -> Option<u64> {
+        if open.user_signature.is_some() {
+            return None;
+        }
+        let mut hash = Sha256::new_with_prefix(self.scope_salt.expose());
+        hash.update(open.epoch.0.to_be_bytes());
+        hash.update(open.owner.bytes());
+        let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(hash.finalize());
+        Some(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
     }
 
     /// Says at once if nobody could answer, so that a stream need not begin.
