@@ -185,7 +185,7 @@ async fn lies_are_found_out_and_named() {
 async fn the_sequencer_does_not_set_prices_alone() {
     let net = Net::start(&[NodePlan::default()]).await;
     // The devnet lists 1 for an input token and 2 for an output token.
-    for (ceiling, expected) in [(1, 400), (2, 200)] {
+    for (name, ceiling, expected) in [("frugal", 1, 400), ("generous", 2, 200)] {
         let options = ProxyOptions {
             listen: Some("127.0.0.1:0".into()),
             url: Some(net.client.base.clone()),
@@ -195,7 +195,7 @@ async fn the_sequencer_does_not_set_prices_alone() {
             threads: Some(1),
             ..ProxyOptions::default()
         };
-        let running = proxy::start(options, &net.home.home, net.home.key("user")).await.unwrap();
+        let running = proxy::start(options, &net.home.home, net.home.key(name)).await.unwrap();
         let client = Client::new(&format!("http://{}/v1", running.address()), "unused");
         let (status, answer) = client.post("/chat/completions", &chat("Hello", 4, Some(1))).await;
         assert_eq!(status, expected, "{answer}");
