@@ -44,7 +44,9 @@ use settings::Settings;
 pub fn run(cli: Cli) -> Result<()> {
     if let Command::Completions { shell } = cli.command {
         use clap::CommandFactory as _;
-        clap_complete::generate(shell, &mut Cli::command(), "monai", &mut std::io::stdout());
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "monai", &mut script);
+        print!("{}", String::from_utf8_lossy(&script));
         return Ok(());
     }
     let (settings, home) = Settings::load(&cli.global)?;

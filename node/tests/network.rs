@@ -192,6 +192,54 @@ async fn audit_rejects_every_changed_leaf_and_names_it() {
     let (code, out) = audit_cli(&net, &[one.as_ref(), two.as_ref()]);
     assert_eq!(code, 1);
     assert!(out.contains("equivocation"), "{out}");
+
+    // A forged receipt convicts nobody: only its own signatures are looked at, and they are stale.
+    let mut forged = receipt.clone();
+    forged["intake"]["message"]["request"] = json!(format!("0x{:064x}", 1));
+    let forged = keep(&net, "forged.json", &forged);
+    let (code, out) = audit_cli(&net, &["--json".as_ref(), one.as_ref(), forged.as_ref()]);
+    let out: Value = serde_json::from_str(&out).unwrap();
+    let valid: Vec<_> = out["receipts"].as_array().unwrap().iter().map(|r| r["valid"].clone()).collect();
+    assert_eq!((code, valid), (1, vec![json!(true), json!(false)]), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_has_one_spelling() {
+    let net = Net::start(&[NodePlan::default(); 1]).await;
+    let answer = net.client.chat(&chat("Hello", 8, Some(1))).await;
+    let receipt = net.client.get(&format!("/receipts/{}", answer["id"].as_str().unwrap())).await;
+    let text = receipt.to_string();
+    let audit = |text: &str| {
+        let path = net.home.path().join("spelt.json");
+        std::fs::write(&path, text).unwrap();
+        audit_cli(&net, &[path.as_ref()]).0
+    };
+    assert_eq!(audit(&text), 0);
+    assert_eq!(audit(&format!("[{text}]")), 0);
+    assert_eq!(audit(&format!(r#"{{"data":[{text},{text}]}}"#)), 0);
+    // Nothing is not right.
+    for empty in ["[]", r#"{"data":[]}"#, "{}", "", "null", "[null]"] {
+        assert_eq!(audit(empty), 1, "{empty}");
+    }
+    // A field twice, alone and in a list; words beside a list; an object as a list; a null that is left out.
+    let output = format!(r#""output":{}"#, receipt["output"]);
+    let doubled = text.replace(&output, &format!(r#""output":[1,2,3],{output}"#));
+    assert_ne!(doubled, text);
+    let intake = &receipt["intake"];
+    let as_list = json!([intake["message"], intake["signature"]]);
+    let listed = text.replace(&intake.to_string(), &as_list.to_string());
+    assert_ne!(listed, text);
+    let short = text.replace(r#""user_signature":null"#, "").replace(",,", ",").replace(",}", "}");
+    assert_ne!(short, text);
+    for (what, wrong) in [
+        ("doubled", doubled.clone()),
+        ("doubled in a list", format!("[{doubled}]")),
+        ("words beside a list", format!(r#"{{"note":"it was 42","data":[{text}]}}"#)),
+        ("an object as a list", listed),
+        ("a field left out", short),
+    ] {
+        assert_eq!(audit(&wrong), 1, "{what}");
+    }
 }
 
 /// A question whose answer has enough pieces to be cut between them, with the undisturbed answer.

@@ -170,13 +170,28 @@ async fn refusal(node: &mut NodeEnd, job: &Job) -> RefusalReason {
 }
 
 #[tokio::test]
+async fn clocks_need_not_agree() {
+    let bench = Bench::start(2, None).await;
+    let (mut node, _) = bench.sequencer.accept().await;
+    for (nonce, apart) in [(1, -3_600_000i64), (2, 3_600_000)] {
+        // The sequencer's clock, an hour behind and an hour ahead of the node's.
+        let mut job = node_job(&bench, bench.request(4, None, nonce));
+        job.received_ms = job.received_ms.saturating_add_signed(apart);
+        job.deadline_ms = job.received_ms + 60_000;
+        job.intake_signature = job.intake().sign(&domain(), &bench.sequencer.key).unwrap();
+        node.give(job.clone()).await;
+        assert_eq!(answer(&mut node, &job).await.1.job, job.job);
+    }
+}
+
+#[tokio::test]
 async fn refusals_are_signed_and_say_why() {
     let bench = Bench::start(2, None).await;
     let (mut node, _) = bench.sequencer.accept().await;
     let good = || node_job(&bench, bench.request(4, None, 1));
     type Change = fn(&mut Job);
     let cases: [(RefusalReason, Change); 4] = [
-        (RefusalReason::Deadline, |j| j.deadline_ms = now_ms() - 1),
+        (RefusalReason::Deadline, |j| j.deadline_ms = j.received_ms),
         (RefusalReason::Malformed, |j| j.intake_signature.0[5] ^= 1),
         (RefusalReason::Malformed, |j| j.request.blinding.0 ^= 1),
         (RefusalReason::Malformed, |j| j.request.domain.chain_id.0 += 1),

@@ -46,8 +46,10 @@ async fn verified_answers_look_like_any_other() {
         assert_eq!(streamed.text, direct["choices"][0]["message"]["content"].as_str().unwrap());
         assert!(streamed.done && streamed.error.is_none(), "{streamed:?}");
         // The kept receipt holds the user's own key and signature.
-        let path = net.home.path().join("verified").join(format!("{}.json", streamed.id));
-        let receipt: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let kept = std::fs::read_dir(net.home.path().join("verified")).unwrap();
+        let receipts = kept.map(|f| std::fs::read(f.unwrap().path()).unwrap());
+        let receipts = receipts.map(|bytes| serde_json::from_slice::<Value>(&bytes).unwrap());
+        let receipt = receipts.filter(|r| r["request"]["user"].is_string()).last().unwrap();
         assert!(receipt["user_signature"].is_string());
         assert_ne!(receipt["request"]["user"], receipt["attestation"]["message"]["node"]);
     }
@@ -179,6 +181,122 @@ async fn lies_are_found_out_and_named() {
     assert_eq!(status, 502);
     meddler.set_foreign(None);
     assert!(client.stream(&body).await.done);
+}
+
+/// What a lying sequencer adds that no check covers, and so must not reach the client.
+const ADDITIONS: [(&str, Change); 6] = [
+    ("tool calls", |_, v| {
+        for at in ["/choices/0/delta", "/choices/0/message"] {
+            if let Some(message) = v.pointer_mut(at) {
+                message["tool_calls"] =
+                    json!([{"index": 0, "id": "x", "function": {"name": "rm", "arguments": "{}"}}]);
+            }
+        }
+    }),
+    ("a refusal", |_, v| {
+        for at in ["/choices/0/delta", "/choices/0/message"] {
+            if let Some(message) = v.pointer_mut(at) {
+                message["refusal"] = json!("I refuse");
+                message["reasoning_content"] = json!("secretly");
+                message["role"] = json!("system");
+            }
+        }
+    }),
+    ("another model", |path, v| {
+        if path.ends_with("/chat/completions") {
+            v["model"] = json!("evil");
+            v["system_fingerprint"] = json!("evil");
+            v["object"] = json!("evil");
+        }
+    }),
+    ("logprobs", |path, v| {
+        if path.ends_with("/chat/completions") && v["choices"][0].is_object() {
+            v["choices"][0]["logprobs"] = json!({"content": [{"token": "evil"}]});
+        }
+    }),
+    ("another node", |path, v| {
+        if path.ends_with("/chat/completions") && v["choices"][0]["monai"].is_object() {
+            v["choices"][0]["monai"]["answer"] = json!({"node": "evil"});
+        }
+    }),
+    ("no usage", |path, v| {
+        if path.ends_with("/chat/completions") && v["usage"].is_object() && v["choices"][0].is_object() {
+            v["usage"] = Value::Null;
+        }
+    }),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_checked_is_not_passed_on() {
+    let net = Net::start(&[NodePlan::default(); 2]).await;
+    let meddler = Meddler::start(&net.client.base).await;
+    let (_running, client) = proxy_before(&net, &meddler.url, "user", Reexecute::Never).await;
+    let body = chat("Hello there", 12, Some(3));
+    // What differs between two honest answers to one question.
+    let plain = |mut v: Value| {
+        for name in ["id", "created"] {
+            v[name] = Value::Null;
+        }
+        assert!(v["choices"][0]["monai"]["answer"]["node"].as_str().unwrap().starts_with("0x"), "{v}");
+        v["choices"][0]["monai"] = Value::Null;
+        v
+    };
+    let honest = plain(client.chat(&body).await);
+    assert_eq!(honest["choices"][0]["message"]["role"], "assistant");
+    assert_eq!(honest["model"], "tiny");
+    let mut streaming = body.clone();
+    streaming["stream"] = json!(true);
+    for (addition, change) in ADDITIONS {
+        meddler.set(change);
+        assert_eq!(plain(client.chat(&body).await), honest, "{addition}");
+        let (_, events) = client.post_text("/chat/completions", &streaming).await;
+        for word in ["rm", "I refuse", "secretly", "system\"", "evil"] {
+            assert!(!events.contains(word), "{addition}: {events}");
+        }
+    }
+    // A second choice, or one that is not the first, is no answer to what was asked.
+    let several: [Change; 3] = [
+        |_, v| {
+            if let Some(choices) = v["choices"].as_array_mut().filter(|c| !c.is_empty()) {
+                let mut second = choices[0].clone();
+                second["index"] = json!(1);
+                choices.push(second);
+            }
+        },
+        |_, v| {
+            if v["choices"][0].is_object() {
+                v["choices"][0]["index"] = json!(1);
+            }
+        },
+        |_, v| {
+            for at in ["/choices/0/delta/content", "/choices/0/message/content"] {
+                if let Some(content) = v.pointer_mut(at) {
+                    *content = json!(["a", "b"]);
+                }
+            }
+        },
+    ];
+    for change in several {
+        meddler.set(change);
+        let (status, answer) = client.post("/chat/completions", &body).await;
+        assert_eq!((status, answer["error"]["code"].as_str()), (502, Some("verification_failed")));
+        let streamed = client.stream(&body).await;
+        assert_eq!(streamed.error.unwrap()["code"], "verification_failed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_means_what_this_machine_says() {
+    let net = Net::start(&[NodePlan::default()]).await;
+    let meddler = Meddler::start(&net.client.base).await;
+    let (_running, client) = proxy_before(&net, &meddler.url, "user", Reexecute::Never).await;
+    meddler.set(|path, v| {
+        if path.ends_with("/models") {
+            v["data"][0]["model_id"] = json!(format!("0x{}", "77".repeat(32)));
+        }
+    });
+    let (status, answer) = client.post("/chat/completions", &chat("Hello", 4, Some(1))).await;
+    assert_eq!((status, answer["error"]["code"].as_str()), (404, Some("model_differs")), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -147,7 +147,7 @@ impl Sequencer {
             started_s: now_secs(),
             network: Published::new(MAX_AGE),
             anchors: Published::new(MAX_AGE),
-            tokenising: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            tokenising: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
         });
         let recovered = router.recover(&opened.catalogue)?;
         if recovered > 0 {

@@ -18,6 +18,11 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+/// Longest time for one job, whatever the sequencer says.
+const MAX_JOB_MS: u64 = 24 * 60 * 60 * 1000;
+/// How far a job may seem to come from the future before the clocks are said to disagree.
+const CLOCK_WARNING_MS: u64 = 2_000;
+
 /// What a running job says to its session, in order.
 #[derive(Debug)]
 pub(super) enum Note {
@@ -59,6 +64,8 @@ pub(super) struct Answering {
     claim: Claim,
     notes: mpsc::Sender<Note>,
     received_ms: u64,
+    /// When an answer no longer counts, by this machine's steady clock.
+    deadline: Instant,
     first_token_ms: Option<u64>,
     /// All output ids that have left, resumed ones included.
     ids: Vec<u32>,
@@ -82,7 +89,21 @@ impl Answering {
         let running = RunningHash::new(request, job.request.blinding);
         let pace = Pace::new(service.rate);
         let verified = job.resume.is_empty();
+        // The sequencer's clock and this one need not agree, so the deadline is as far from now as it was from the
+        // request's arrival there; a retry gets more than is left, and the sequencer cancels it in time.
+        let window = job.deadline_ms.saturating_sub(job.received_ms).min(MAX_JOB_MS);
+        let now = unix_ms();
+        if now > job.deadline_ms || now.saturating_add(CLOCK_WARNING_MS) < job.received_ms {
+            tracing::warn!(
+                job = job.job.0,
+                local_ms = now,
+                received_ms = job.received_ms,
+                deadline_ms = job.deadline_ms,
+                "this machine's clock and the sequencer's disagree: answers are given, but their speed may not count"
+            );
+        }
         Self {
+            deadline: Instant::now() + std::time::Duration::from_millis(window),
             service,
             job,
             request,
@@ -103,7 +124,10 @@ impl Answering {
         let (id, notes) = (self.job.job, self.notes.clone());
         let last = match self.answer(orders).await {
             Ok(done) => Some(done),
-            Err(Stop::Refuse(why)) => refusal(&self.service, &self.job, self.request, why, Vec::new()),
+            Err(Stop::Refuse(why)) => {
+                tracing::warn!(job = id.0, reason = ?why, "a job is refused, which counts as a miss");
+                refusal(&self.service, &self.job, self.request, why, Vec::new())
+            }
             Err(Stop::Drop) => None,
         };
         // The slot is free before the sequencer hears of the end: it may ask for it again at once.
@@ -165,7 +189,7 @@ impl Answering {
 
     fn submit(&self) -> Result<TokenStream, Stop> {
         let request = &self.job.request;
-        if unix_ms() >= self.job.deadline_ms {
+        if self.job.deadline_ms <= self.job.received_ms {
             return Err(Stop::Refuse(RefusalReason::Deadline));
         }
         let Some(served) = self.service.model(&request.model) else {
@@ -187,8 +211,7 @@ impl Answering {
     }
 
     async fn deadline(&self) {
-        let left = self.job.deadline_ms.saturating_sub(unix_ms());
-        tokio::time::sleep(std::time::Duration::from_millis(left)).await;
+        sleep_until(self.deadline).await;
     }
 
     /// Waits until the next token may leave; an order that comes meanwhile is obeyed at once.

@@ -67,17 +67,43 @@ impl Catalogue {
         Ok(known)
     }
 
-    /// The identity of a name: as the sequencer lists it, else as this machine's store has it.
+    /// The identity of a name: this machine's own store says which model it means, because the sequencer must not
+    /// choose what is signed for. The sequencer's listing decides between several models of one name here, and where it
+    /// names another one than the only one here, that is an error and not a substitution.
     async fn by_name(&self, name: &str, upstream: &Endpoint) -> Result<ModelId, Fault> {
+        let here: Vec<ModelId> =
+            self.store.list()?.into_iter().filter(|m| m.name == name).map(|m| m.id).collect();
         let models = upstream.get("/models").await?;
         let listed = models["data"].as_array().into_iter().flatten().find(|m| m["id"] == name);
-        if let Some(id) = listed.and_then(|m| m["model_id"].as_str()?.parse().ok()) {
-            return Ok(id);
+        let listed: Option<ModelId> = listed.and_then(|m| m["model_id"].as_str()?.parse().ok());
+        let shown: String = name.chars().take(100).collect();
+        match (here.as_slice(), listed) {
+            (here, Some(id)) if here.contains(&id) => Ok(id),
+            ([only], None) => Ok(*only),
+            ([], None) => Err(Fault::not_found(
+                "model",
+                "model_not_found",
+                format!("The model '{shown}' does not exist."),
+            )),
+            ([], Some(id)) => Err(Fault::not_found(
+                "model",
+                "model_not_here",
+                format!(
+                    "The sequencer's '{shown}' is the model {id}, which is not on this machine; the proxy needs it to check answers (`monai model import`)."
+                ),
+            )),
+            (_, came) => {
+                let came = came.map_or("no such name".into(), |id| id.to_string());
+                let here: Vec<String> = here.iter().map(ToString::to_string).collect();
+                Err(Fault::not_found(
+                    "model",
+                    "model_differs",
+                    format!(
+                        "'{shown}' is {} on this machine, and the sequencer lists {came}. Ask for the model by its id.",
+                        here.join(" or ")
+                    ),
+                ))
+            }
         }
-        let stored = self.store.list()?.into_iter().find(|m| m.name == name);
-        stored.map(|m| m.id).ok_or_else(|| {
-            let shown: String = name.chars().take(100).collect();
-            Fault::not_found("model", "model_not_found", format!("The model '{shown}' does not exist."))
-        })
     }
 }

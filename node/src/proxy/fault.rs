@@ -44,6 +44,19 @@ impl Fault {
         Self::new(StatusCode::BAD_GATEWAY, "server_error", "upstream_failed", None, what.as_ref())
     }
 
+    /// An error that the sequencer sent within a stream, in its own words; its known fields and nothing else.
+    pub(super) fn relayed(chunk: &Value) -> Self {
+        let said = &chunk["error"];
+        let word = |name: &str| said[name].as_str();
+        let body = json!({"error": {
+            "message": word("message").unwrap_or("The sequencer reports an error without words."),
+            "type": word("type").unwrap_or("server_error"),
+            "param": word("param"),
+            "code": word("code"),
+        }});
+        Self { status: StatusCode::BAD_GATEWAY, body }
+    }
+
     /// 500: this machine failed.
     pub(super) fn own(what: impl AsRef<str>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "proxy_failed", None, what.as_ref())

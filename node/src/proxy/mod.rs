@@ -15,6 +15,7 @@ mod fields;
 mod nonce;
 mod relay;
 mod signed;
+mod spoken;
 mod start;
 mod state;
 mod verify;

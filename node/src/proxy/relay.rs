@@ -1,7 +1,8 @@
 //! One answer on its way through: passed on as it comes, its end only once it is verified.
 
 use super::fault::Fault;
-use super::fields::{Ask, Kind};
+use super::fields::Ask;
+use super::spoken::{Spoken, only_choice, text_of};
 use super::state::{Prepared, Proxy};
 use super::verify::{Told, intake};
 use crate::openai::{SseParser, read_limited};
@@ -9,7 +10,7 @@ use axum::Json;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use monai_sequencer::openai::StopFilter;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -28,40 +29,27 @@ pub(super) async fn whole(
     upstream: reqwest::Response,
 ) -> Result<Response, Fault> {
     let bytes = read_limited(upstream, MAX_ANSWER_BYTES).await.map_err(Fault::upstream)?;
-    let mut answer: Value = serde_json::from_slice(&bytes)
+    let answer: Value = serde_json::from_slice(&bytes)
         .map_err(|e| Fault::upstream(format!("the answer is not JSON: {e}")))?;
-    let choice = &answer["choices"][0];
-    let text = match ask.kind {
-        Kind::Chat => &choice["message"]["content"],
-        Kind::Text => &choice["text"],
-    };
-    let Some(text) = text.as_str().map(str::to_owned) else {
-        return Err(Fault::unverified("the answer has no text"));
-    };
-    if answer["choices"].as_array().is_some_and(|c| c.len() != 1) {
-        return Err(Fault::unverified("the answer has several choices, one was asked for"));
-    }
+    let choice = only_choice(&answer)?;
+    let text = text_of(ask.kind, "message", choice)?.to_owned();
+    let finish = choice["finish_reason"].as_str().unwrap_or_default().to_owned();
+    let intake = intake(&choice["monai"], &prepared.signed, proxy.anchors()?.sequencer())?;
     let told = Told {
         text: text.clone(),
-        finish: choice["finish_reason"].as_str().unwrap_or_default().to_owned(),
+        finish: finish.clone(),
         usage: answer["usage"].clone(),
-        intake: Some(intake(&answer["choices"][0]["monai"], &prepared.signed, proxy.anchors()?.sequencer())?),
+        intake: Some(intake.clone()),
     };
     let id = answer["id"].as_str().unwrap_or_default().to_owned();
-    proxy.confirm(prepared, &id, told).await?;
+    let confirmed = proxy.confirm(prepared, &id, told).await?;
     let mut trimmer = StopFilter::new(ask.stops.clone());
     let mut shown = prepared.signed.echo.clone();
     shown.push_str(&trimmer.push(&text));
     shown.push_str(&trimmer.finish());
-    let choice = &mut answer["choices"][0];
-    match ask.kind {
-        Kind::Chat => choice["message"]["content"] = shown.into(),
-        Kind::Text => choice["text"] = shown.into(),
-    }
-    if trimmer.stopped() {
-        choice["finish_reason"] = "stop".into();
-    }
-    Ok(Json(answer).into_response())
+    let finish = if trimmer.stopped() { "stop" } else { finish.as_str() };
+    let spoken = Spoken::new(ask, &prepared.signed, id);
+    Ok(Json(spoken.whole(&shown, finish, confirmed.counts, &intake, confirmed.node)).into_response())
 }
 
 /// Answers with a stream.
@@ -73,7 +61,7 @@ pub(super) fn stream(
 ) -> Response {
     let (events, receiver) = mpsc::channel::<Result<Event, Infallible>>(EVENTS);
     tokio::spawn(async move {
-        let mut relay = Relay::new(&ask, events);
+        let mut relay = Relay::new(ask, events);
         // A client that has left takes no error either; dropping the upstream response ends it there.
         if let Err(End::Fault(fault)) = relay.run(&proxy, &prepared, upstream).await {
             tracing::error!(error = fault.message(), "an answer is not passed on");
@@ -98,28 +86,27 @@ impl From<Fault> for End {
 }
 
 struct Relay {
-    kind: Kind,
-    include_usage: bool,
+    ask: Ask,
     trimmer: StopFilter,
     events: mpsc::Sender<Result<Event, Infallible>>,
     id: String,
     told: Told,
-    /// The chunk with the finish reason, kept back until the answer is verified.
-    last: Option<Value>,
-    usage: Option<Value>,
+    /// Made when the stream's first chunk has shown that the request has its slot.
+    spoken: Option<Spoken>,
+    /// Text of the chunk with the finish reason, kept back until the answer is verified.
+    last: Option<String>,
 }
 
 impl Relay {
-    fn new(ask: &Ask, events: mpsc::Sender<Result<Event, Infallible>>) -> Self {
+    fn new(ask: Ask, events: mpsc::Sender<Result<Event, Infallible>>) -> Self {
         Self {
-            kind: ask.kind,
-            include_usage: ask.include_usage,
             trimmer: StopFilter::new(ask.stops.clone()),
+            ask,
             events,
             id: String::new(),
             told: Told::default(),
+            spoken: None,
             last: None,
-            usage: None,
         }
     }
 
@@ -144,95 +131,85 @@ impl Relay {
                 }
                 let chunk: Value = serde_json::from_str(&data)
                     .map_err(|e| broken(format!("has an event that is no JSON: {e}")))?;
-                self.take(chunk, &mut echo, proxy, prepared).await?;
+                self.take(&chunk, &mut echo, proxy, prepared).await?;
             }
         }
     }
 
     async fn take(
         &mut self,
-        mut chunk: Value,
+        chunk: &Value,
         echo: &mut String,
         proxy: &Proxy,
         prepared: &Prepared,
     ) -> Result<(), End> {
         if chunk["error"].is_object() {
             // The sequencer's own error, in its own words.
-            return Err(Fault { status: axum::http::StatusCode::BAD_GATEWAY, body: chunk }.into());
+            return Err(Fault::relayed(chunk).into());
         }
         let id = chunk["id"].as_str().unwrap_or_default();
-        if self.id.is_empty() {
-            id.clone_into(&mut self.id);
-            // Before any text: the request has its slot, and it is the request that was signed.
-            let sequencer = proxy.anchors()?.sequencer();
-            self.told.intake = Some(
-                intake(&chunk["choices"][0]["monai"], &prepared.signed, sequencer).map_err(Fault::from)?,
-            );
-        } else if id != self.id {
-            return Err(Fault::unverified("the completion id changes within the stream").into());
-        }
-        if chunk["usage"].is_object() && chunk["choices"].as_array().is_none_or(Vec::is_empty) {
+        let spoken = match self.spoken.clone() {
+            Some(_) if id != self.id => {
+                return Err(Fault::unverified("the completion id changes within the stream").into());
+            }
+            Some(spoken) => spoken,
+            None => {
+                // Before any text: the request has its slot, and it is the request that was signed.
+                let sequencer = proxy.anchors()?.sequencer();
+                let intake = intake(&only_choice(chunk)?["monai"], &prepared.signed, sequencer)
+                    .map_err(Fault::from)?;
+                id.clone_into(&mut self.id);
+                let spoken = Spoken::new(&self.ask, &prepared.signed, self.id.clone());
+                self.send(spoken.first(&intake).to_string()).await?;
+                self.told.intake = Some(intake);
+                self.spoken.insert(spoken).clone()
+            }
+        };
+        if chunk["usage"].is_object() && chunk["choices"].as_array().is_some_and(Vec::is_empty) {
             self.told.usage = chunk["usage"].clone();
-            self.usage = Some(chunk);
             return Ok(());
         }
         if self.last.is_some() {
             return Err(Fault::unverified("text goes on after the finish reason").into());
         }
-        let text = self.text(&chunk).to_owned();
-        self.told.text.push_str(&text);
-        let finish = chunk["choices"][0]["finish_reason"].as_str().map(str::to_owned);
+        let shown = self.show(only_choice(chunk)?, echo)?;
+        if let Some(last) = &mut self.last {
+            *last = shown;
+            Ok(())
+        } else if shown.is_empty() {
+            Ok(())
+        } else {
+            self.send(spoken.delta(&shown).to_string()).await
+        }
+    }
+
+    /// Takes a choice's text in and says what of it may be shown. Notes its finish reason, if it has one.
+    fn show(&mut self, choice: &Value, echo: &mut String) -> Result<String, Fault> {
+        let text = text_of(self.ask.kind, "delta", choice)?;
+        self.told.text.push_str(text);
         let mut shown = std::mem::take(echo);
-        shown.push_str(&self.trimmer.push(&text));
-        if finish.is_some() {
+        shown.push_str(&self.trimmer.push(text));
+        if let Some(finish) = choice["finish_reason"].as_str() {
+            finish.clone_into(&mut self.told.finish);
             shown.push_str(&self.trimmer.finish());
+            self.last = Some(String::new());
         }
-        let opening = self.kind == Kind::Chat && chunk["choices"][0]["delta"]["role"].is_string();
-        self.set_text(&mut chunk, &shown, !text.is_empty() || !shown.is_empty());
-        match finish {
-            Some(finish) => {
-                self.told.finish = finish;
-                self.last = Some(chunk);
-                Ok(())
-            }
-            None if shown.is_empty() && !opening => Ok(()),
-            None => self.send(chunk.to_string()).await,
-        }
+        Ok(shown)
     }
 
     /// Verifies all, then lets the end go.
     async fn finish(&mut self, proxy: &Proxy, prepared: &Prepared) -> Result<(), End> {
-        let Some(mut last) = self.last.take() else {
+        let (Some(last), Some(spoken)) = (self.last.take(), self.spoken.take()) else {
             return Err(Fault::unverified("the stream has no finish reason").into());
         };
-        proxy.confirm(prepared, &self.id, std::mem::take(&mut self.told)).await?;
-        if self.trimmer.stopped() {
-            last["choices"][0]["finish_reason"] = json!("stop");
-        }
-        self.send(last.to_string()).await?;
-        if let Some(usage) = self.usage.take().filter(|_| self.include_usage) {
-            self.send(usage.to_string()).await?;
+        let told = std::mem::take(&mut self.told);
+        let finish = if self.trimmer.stopped() { "stop".into() } else { told.finish.clone() };
+        let confirmed = proxy.confirm(prepared, &self.id, told).await?;
+        self.send(spoken.last(&last, &finish, confirmed.node).to_string()).await?;
+        if self.ask.include_usage {
+            self.send(spoken.usage(confirmed.counts).to_string()).await?;
         }
         self.send("[DONE]".into()).await
-    }
-
-    fn text<'a>(&self, chunk: &'a Value) -> &'a str {
-        let choice = &chunk["choices"][0];
-        let text = match self.kind {
-            Kind::Chat => &choice["delta"]["content"],
-            Kind::Text => &choice["text"],
-        };
-        text.as_str().unwrap_or_default()
-    }
-
-    fn set_text(&self, chunk: &mut Value, text: &str, present: bool) {
-        let choice = &mut chunk["choices"][0];
-        match self.kind {
-            // The first and the last chunk of a chat have no content, or an empty one; that stays as it is.
-            Kind::Chat if present => choice["delta"]["content"] = text.into(),
-            Kind::Chat => {}
-            Kind::Text => choice["text"] = text.into(),
-        }
     }
 
     async fn send(&self, data: String) -> Result<(), End> {

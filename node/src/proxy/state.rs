@@ -5,17 +5,18 @@ use super::fault::Fault;
 use super::fields::Ask;
 use super::nonce::Nonces;
 use super::signed::{Prices, SignedRequest, sign};
+use super::spoken::Counts;
 use super::verify::{Told, verify};
 use crate::anchors::Anchors;
 use crate::audit::Auditor;
 use crate::cli::Reexecute;
 use crate::home::{Home, write_atomic};
 use crate::openai::Endpoint;
-use monai_protocol::SecretKey;
 use monai_protocol::receipt::Receipt;
+use monai_protocol::{Address, SecretKey};
 use rand::Rng as _;
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A proxy.
@@ -34,6 +35,13 @@ pub(super) struct Proxy {
     pub(super) max_token_price: Option<u128>,
     pub(super) auditor: Arc<Auditor>,
     pub(super) receipts: Option<PathBuf>,
+}
+
+/// What a verified receipt says about an answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Confirmed {
+    pub(super) node: Address,
+    pub(super) counts: Counts,
 }
 
 /// A request that is ready to go to the sequencer.
@@ -69,7 +77,12 @@ impl Proxy {
     }
 
     /// Fetches the receipt of an answer and checks it and what the client is told.
-    pub(super) async fn confirm(&self, prepared: &Prepared, id: &str, told: Told) -> Result<(), Fault> {
+    pub(super) async fn confirm(
+        &self,
+        prepared: &Prepared,
+        id: &str,
+        told: Told,
+    ) -> Result<Confirmed, Fault> {
         // Ids go into a path and a file name, and come from the other side.
         if id.is_empty()
             || id.len() > 200
@@ -93,10 +106,12 @@ impl Proxy {
         }
         if let Some(dir) = &self.receipts {
             crate::home::private_dir(dir)?;
-            write_atomic(&dir.join(format!("{id}.json")), &bytes, true)?;
+            // Named by R, which the sequencer can't choose, and never replaced: two receipts of one request are evidence.
+            keep(dir, &receipt.request.commitment().to_string(), &bytes)?;
         }
         tracing::info!(id, node = %report.node, slot = %receipt.intake.message.slot, "verified");
-        Ok(())
+        let counts = Counts { input: receipt.request.prompt.len(), output: receipt.output.len() };
+        Ok(Confirmed { node: report.node, counts })
     }
 
     fn draws_reexecution(&self) -> bool {
@@ -115,4 +130,33 @@ fn prices(models: &Value, id: &str) -> Prices {
     let entry = entries.find(|m| m["model_id"] == id);
     let price = |name: &str| entry.and_then(|e| e["price"][name].as_str()?.parse().ok()).unwrap_or(0);
     Prices { input: price("input"), output: price("output") }
+}
+
+/// Keeps a receipt under `name`, or under `name-2`, `name-3` and so on beside others of the same name.
+fn keep(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), Fault> {
+    for n in 1u32.. {
+        let path = dir.join(if n == 1 { format!("{name}.json") } else { format!("{name}-{n}.json") });
+        match std::fs::read(&path) {
+            Ok(kept) if kept == bytes => return Ok(()),
+            Ok(_) => {}
+            Err(_) => return Ok(write_atomic(&path, bytes, true)?),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_receipts_are_never_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        for bytes in [b"a", b"b", b"a"] {
+            keep(dir.path(), "0x12", bytes).unwrap();
+        }
+        let read = |name: &str| std::fs::read(dir.path().join(name)).unwrap();
+        assert_eq!((read("0x12.json"), read("0x12-2.json")), (b"a".to_vec(), b"b".to_vec()));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
 }

@@ -60,6 +60,13 @@ impl Client {
         (status, response.json().await.unwrap_or(Value::Null))
     }
 
+    /// As [`Client::post`], with the body as it came.
+    pub async fn post_text(&self, path: &str, body: &Value) -> (u16, String) {
+        let request = self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.key).json(body);
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
     pub async fn chat(&self, body: &Value) -> Value {
         let (status, answer) = self.post("/chat/completions", body).await;
         assert_eq!(status, 200, "{answer}");

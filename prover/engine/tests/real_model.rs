@@ -18,7 +18,8 @@ static MODEL: LazyLock<Arc<Model>> = LazyLock::new(|| {
     }
     let cache = std::env::var_os("MONAI_CACHE").map(PathBuf::from);
     let cache = cache.unwrap_or_else(|| std::env::home_dir().expect("a home").join(".cache/monai"));
-    let source = monai_model::source::open(&cache.join("SmolLM2-135M-Instruct.Q4_1.gguf")).expect("fetch-model ran");
+    let source =
+        monai_model::source::open(&cache.join("SmolLM2-135M-Instruct.Q4_1.gguf")).expect("fetch-model ran");
     Arc::new(import(source.as_ref(), &ImportOptions::default(), &()).expect("it imports"))
 });
 

@@ -100,15 +100,14 @@ impl Api {
         }
     }
 
-    /// Text becomes ids. In a thread of its own: megabytes of text must not hold up other requests.
+    /// Text becomes ids.
     async fn tokenise(
         &self,
         ask: Ask,
         served: Arc<Served>,
         asked: Asked,
     ) -> Result<(Ask, Vec<Prompt>), ApiError> {
-        let _turn = self.tokenising.acquire().await.map_err(|_| ApiError::internal())?;
-        let prompts = tokio::task::spawn_blocking(move || match asked {
+        let work = move || match asked {
             Asked::Chat(messages) => {
                 let ids = served.codec.chat_ids(&messages).map_err(|e| text_error(&e, "messages"))?;
                 Ok(vec![Prompt { ids, echo: String::new() }])
@@ -130,9 +129,8 @@ impl Api {
                     Ok(Prompt { ids, echo })
                 })
                 .collect(),
-        })
-        .await
-        .map_err(|_| ApiError::internal())??;
+        };
+        let prompts = self.tokenise_with(work).await?;
         Ok((ask, prompts))
     }
 

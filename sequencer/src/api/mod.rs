@@ -55,7 +55,7 @@ pub(crate) struct Api {
     pub(crate) timeouts: Timeouts,
     pub(crate) started_s: u64,
     /// Prompts being tokenised at once: as many as there are cores.
-    pub(crate) tokenising: Semaphore,
+    pub(crate) tokenising: Arc<Semaphore>,
     /// `/v1/network` as last computed.
     pub(crate) network: Published,
     /// `/v1/anchors` as last computed.
@@ -113,6 +113,21 @@ impl Api {
         let mut response = result.into_response();
         self.limiter.snapshot(key).write(response.headers_mut());
         response
+    }
+
+    /// Runs a tokenizer in a thread of its own: megabytes of text must not hold up other requests. The place belongs to
+    /// the work and not to the request, so clients that leave in the middle don't make room for more of it.
+    async fn tokenise_with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let turn = self.tokenising.clone().acquire_owned().await.map_err(|_| ApiError::internal())?;
+        tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work()
+        })
+        .await
+        .map_err(|_| ApiError::internal())?
     }
 
     /// Reads a body within the limits of size and time.

@@ -27,7 +27,6 @@ pub(super) async fn tokenize(api: &Api, body: &[u8]) -> Result<Json<Value>, ApiE
     let f = Fields::root(&object);
     let served = api.model_or_only(f.string("model")?)?;
     let max = served.arch.max_positions;
-    let _turn = api.tokenising.acquire().await.map_err(|_| ApiError::internal())?;
     let work: Box<dyn FnOnce() -> Result<Vec<u32>, ApiError> + Send> = if f.get("messages").is_some() {
         let messages = messages(&f)?;
         Box::new(move || served.codec.chat_ids(&messages).map_err(|e| text_error(&e, "messages")))
@@ -40,7 +39,7 @@ pub(super) async fn tokenize(api: &Api, body: &[u8]) -> Result<Json<Value>, ApiE
             ids.map_err(|e| text_error(&e, "prompt"))
         })
     };
-    let ids = tokio::task::spawn_blocking(work).await.map_err(|_| ApiError::internal())??;
+    let ids = api.tokenise_with(work).await?;
     Ok(Json(json!({"count": ids.len(), "max_model_len": max, "tokens": ids})))
 }
 
@@ -49,9 +48,6 @@ pub(super) async fn detokenize(api: &Api, body: &[u8]) -> Result<Json<Value>, Ap
     let f = Fields::root(&object);
     let served = api.model_or_only(f.string("model")?)?;
     let ids = f.ids("tokens", served.arch.vocab)?.ok_or_else(|| ApiError::missing("tokens"))?;
-    let _turn = api.tokenising.acquire().await.map_err(|_| ApiError::internal())?;
-    let text = tokio::task::spawn_blocking(move || served.codec.decode(&ids))
-        .await
-        .map_err(|_| ApiError::internal())?;
+    let text = api.tokenise_with(move || Ok(served.codec.decode(&ids))).await?;
     Ok(Json(json!({"prompt": text})))
 }

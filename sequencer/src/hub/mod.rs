@@ -2,6 +2,7 @@
 
 mod session;
 mod socket;
+mod strangers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +13,8 @@ use monai_protocol::wire::FaultCode;
 use monai_protocol::{Address, Domain, ModelId};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
+
+use strangers::Strangers;
 
 pub(crate) use session::{JobChannel, JobEvent, Session};
 pub(crate) use socket::serve;
@@ -28,7 +31,9 @@ pub(crate) struct Hub {
     pub(crate) metrics: Arc<Metrics>,
     /// Cancelled at shutdown: sessions say goodbye and end.
     pub(crate) closing: CancellationToken,
-    /// Places for connections, authenticated or not.
+    /// Connections without a hello.
+    strangers: Strangers,
+    /// Places for the connections of registered operators.
     pub(crate) places: Arc<Semaphore>,
     registered: RwLock<BTreeSet<Address>>,
     sessions: Mutex<BTreeMap<Address, Arc<Session>>>,
@@ -52,6 +57,7 @@ impl Hub {
             frame_bytes: limits.node_frame_bytes,
             metrics,
             closing,
+            strangers: Strangers::default(),
             places: Arc::new(Semaphore::new(limits.node_connections)),
             registered: RwLock::default(),
             sessions: Mutex::default(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use monai_protocol::messages::Typed as _;
@@ -15,11 +15,10 @@ use monai_protocol::wire::{
 };
 use monai_protocol::{Address, Keccak};
 use rand::Rng as _;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 use super::Hub;
 use super::session::{FrameFault, JobEvent, OUT_QUEUE, Session};
-use crate::api::error::ApiError;
 use crate::clock::now_ms;
 use crate::config::ms;
 
@@ -33,20 +32,21 @@ type Source = SplitStream<WebSocket>;
 
 /// Answers `GET /v1/node`.
 pub(crate) fn serve(hub: Arc<Hub>, upgrade: WebSocketUpgrade) -> Response {
-    let Ok(place) = hub.places.clone().try_acquire_owned() else {
-        return ApiError::unavailable("too_many_nodes", "Too many node connections.").into_response();
-    };
     upgrade
         .max_message_size(hub.frame_bytes)
         .max_frame_size(hub.frame_bytes)
-        .on_upgrade(move |socket| run(hub, socket, place))
+        .on_upgrade(move |socket| run(hub, socket))
 }
 
-async fn run(hub: Arc<Hub>, socket: WebSocket, _place: OwnedSemaphorePermit) {
+async fn run(hub: Arc<Hub>, socket: WebSocket) {
     let (mut sink, mut source) = socket.split();
-    let hello = match tokio::time::timeout(ms(hub.timeouts.hello_ms), handshake(&hub, &mut sink, &mut source))
-        .await
-    {
+    let stranger = hub.strangers.enter();
+    let hello = tokio::select! {
+        hello = tokio::time::timeout(ms(hub.timeouts.hello_ms), handshake(&hub, &mut sink, &mut source)) => hello,
+        () = stranger.evicted() => return,
+    };
+    drop(stranger);
+    let hello = match hello {
         Ok(Ok(hello)) => hello,
         Ok(Err(fault)) => {
             hub.metrics.bad_frames.with_label_values(&["hello"]).inc();
@@ -57,6 +57,13 @@ async fn run(hub: Arc<Hub>, socket: WebSocket, _place: OwnedSemaphorePermit) {
             return;
         }
         Err(_) => return,
+    };
+    // Only registered operators come this far, so strangers can't take these places.
+    let Ok(_place) = hub.places.clone().try_acquire_owned() else {
+        let full = fault(FaultCode::Protocol, "this sequencer has no place for another node");
+        tracing::error!(node = %hello.hello.node, "no place for a registered node: raise limits.node_connections");
+        let _ = send(&mut sink, &SequencerFrame::Fault(full)).await;
+        return;
     };
     let (out, outbox) = mpsc::channel(OUT_QUEUE);
     let session =

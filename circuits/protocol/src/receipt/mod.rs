@@ -147,7 +147,16 @@ impl Receipt {
         if text.len() > MAX_RECEIPT_BYTES {
             return Err(ReceiptError::TooLarge { came: text.len() });
         }
-        serde_json::from_slice(text).map_err(|e| ReceiptError::Malformed(e.to_string()))
+        let malformed = |e: serde_json::Error| ReceiptError::Malformed(e.to_string());
+        let receipt: Self = serde_json::from_slice(text).map_err(malformed)?;
+        // The parser also takes a list for an object, and nothing for null. One receipt has one spelling, so that what
+        // two programs read is the same.
+        let (came, own) = (serde_json::from_slice(text), serde_json::to_value(&receipt));
+        let (came, own): (serde_json::Value, _) = (came.map_err(malformed)?, own.map_err(malformed)?);
+        match first_difference(&own, &came) {
+            None => Ok(receipt),
+            Some(at) => Err(ReceiptError::Malformed(format!("{at} is not spelt as receipts are"))),
+        }
     }
 
     /// Writes the receipt's JSON, indented.
@@ -160,5 +169,27 @@ impl Receipt {
             return Err(ReceiptError::TooLarge { came: text.len() });
         }
         Ok(text)
+    }
+}
+
+/// The path of the first place where two documents differ.
+fn first_difference(own: &serde_json::Value, came: &serde_json::Value) -> Option<String> {
+    use serde_json::Value::{Array, Object};
+    match (own, came) {
+        (Object(a), Object(b)) if a.len() == b.len() => a.iter().find_map(|(key, x)| match b.get(key) {
+            None => Some(format!("/{key}")),
+            Some(y) => first_difference(x, y).map(|at| format!("/{key}{at}")),
+        }),
+        (Array(a), Array(b)) if a.len() == b.len() => a
+            .iter()
+            .zip(b)
+            .enumerate()
+            .find_map(|(i, (x, y))| first_difference(x, y).map(|at| format!("/{i}{at}"))),
+        (Object(a), Object(b)) => {
+            let odd =
+                a.keys().find(|k| !b.contains_key(*k)).or_else(|| b.keys().find(|k| !a.contains_key(*k)));
+            Some(odd.map_or_else(String::new, |key| format!("/{key}")))
+        }
+        (a, b) => (a != b).then(String::new),
     }
 }
