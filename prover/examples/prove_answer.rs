@@ -82,8 +82,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let srs = Srs::insecure_dev_cached(bits, b"prove_answer example", Path::new(cache))?;
     say("setup");
     let tensors = ModelTensors::new(&model, &header)?;
-    let registered = tensors.commit(&header, &srs)?;
-    say(&format!("model committed in {} chunks", registered.chunks.len()));
+    let registered = tensors.commit(&model, &header, &srs)?;
+    say(&format!("model committed in {} chunks", registered.chunks().len()));
     let model = ProvingModel { model: &model, tensors, registered };
     let public = Public {
         request: request.commitment(),
@@ -99,7 +99,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{:10.2} s  {name}", time.as_secs_f64());
     }
     let start = Instant::now();
-    verify(&model.registered, srs.key(), &public, &proof)?;
+    verify(&model.registered, &public, &proof)?;
     println!("verified in {:.0} ms, {} bytes", start.elapsed().as_secs_f64() * 1e3, proof.to_bytes().len());
     Ok(())
 }

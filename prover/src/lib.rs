@@ -5,6 +5,7 @@
 //! | `commit` | setup, commitments, openings |
 //! | `witness` | every committed value, traced by the scalar rules of the integer model |
 //! | `model` | a model's tensors in the commitment's layout |
+//! | `register` | a model's commitment, and the check that others run before they rely on it |
 //! | `factors` | the factors of each relation's sum |
 //! | `sumcheck`, `tree`, `reduce` | the three arguments |
 //! | `party`, `prove` | the proving side of the protocol, and the entry point |
@@ -21,6 +22,7 @@ pub mod model;
 mod party;
 mod prove;
 mod reduce;
+mod register;
 mod sumcheck;
 mod tree;
 pub mod witness;
@@ -28,4 +30,5 @@ pub mod witness;
 pub use error::ProveError;
 pub use model::{ModelTensors, header};
 pub use prove::{ProvingModel, Stages, check_relations, prove, prove_witness};
+pub use register::{RegistrationCheckError, check_registration, commit_model};
 pub use witness::{Constraint, Witness, broken, trace};

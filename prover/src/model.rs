@@ -1,13 +1,11 @@
 //! A model's tensors in the layout that its commitment has.
 
-use monai_inference::commitment::Commitment;
+use monai_inference::ModelHeader;
 use monai_inference::shape::{BLOCK, Matrix, Shape};
 use monai_inference::tensor::{Layout, Owner, Table, Tensor, inputs, outputs};
-use monai_inference::{ModelHeader, RegisteredModel};
 use monai_model::artefact::{Linear, Model};
 use rayon::prelude::*;
 
-use crate::commit::{ChunkRef, Srs};
 use crate::error::ProveError;
 
 /// The public header of a model, for chunks of `2^chunk_bits` values.
@@ -155,17 +153,6 @@ impl ModelTensors {
     #[must_use]
     pub fn chunks(&self, chunk_bits: usize) -> Vec<&[i64]> {
         self.values.chunks(1 << chunk_bits).collect()
-    }
-
-    /// Commits to all chunks.
-    ///
-    /// # Errors
-    /// Where the setup is too small.
-    pub fn commit(&self, header: &ModelHeader, srs: &Srs) -> Result<RegisteredModel, ProveError> {
-        let chunks: Vec<ChunkRef<'_>> =
-            self.chunks(header.chunk_bits).into_iter().map(ChunkRef::I64).collect();
-        let chunks: Vec<Commitment> = srs.commit_all(&chunks)?;
-        Ok(RegisteredModel { header: header.clone(), chunks })
     }
 }
 

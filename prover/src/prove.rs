@@ -56,7 +56,7 @@ pub fn prove(
     preimage: &Preimage,
 ) -> Result<(Proof, Stages), ProveError> {
     let mut stages = Stages::default();
-    let header = &model.registered.header;
+    let header = model.registered.header();
     let shape = Shape::new(header, preimage.request.prompt.len(), preimage.output.len())?;
     let witness =
         stages.time("witness", || trace(model.model, &shape, &preimage.request, &preimage.output))?;
@@ -76,7 +76,7 @@ pub fn check_relations(
     preimage: &Preimage,
     witness: &Witness,
 ) -> Result<(), ProveError> {
-    let s = Statement::new(&model.registered.header, public, preimage, &witness.rows)?;
+    let s = Statement::new(model.registered.header(), public, preimage, &witness.rows)?;
     let mut transcript = Transcript::new();
     absorb_statement(&mut transcript, &s, &model.registered, &[]);
     prove_all(&mut Prover::new(&s, witness, &model.tensors, Channel::new(transcript)), &s)
@@ -95,7 +95,7 @@ pub fn prove_witness(
     stages: &mut Stages,
 ) -> Result<Proof, ProveError> {
     let registered = &model.registered;
-    let s = Statement::new(&registered.header, public, preimage, &witness.rows)?;
+    let s = Statement::new(registered.header(), public, preimage, &witness.rows)?;
     let chunk = 1usize << s.shape.chunk_bits;
     let mut chunks: Vec<ChunkRef<'_>> = witness.values.chunks(chunk).map(ChunkRef::I32).collect();
     let commitments = stages.time("commit", || srs.commit_all(&chunks))?;
@@ -115,7 +115,7 @@ pub fn prove_witness(
     let coefficients: Vec<Fr> =
         std::iter::successors(Some(Fr::one()), |x| Some(*x * xi)).take(values.len()).collect();
     chunks.extend(model.tensors.chunks(s.shape.chunk_bits).into_iter().map(ChunkRef::I64));
-    let all: Vec<_> = commitments.iter().chain(&registered.chunks).copied().collect();
+    let all: Vec<_> = commitments.iter().chain(registered.chunks()).copied().collect();
     let (_, opening) =
         stages.time("open", || open(srs, &chunks, &all, &coefficients, &point, &mut transcript))?;
     Ok(Proof { preimage: preimage.clone(), rows: witness.rows.clone(), commitments, messages, opening })

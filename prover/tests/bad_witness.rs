@@ -312,7 +312,7 @@ fn honest() -> (ProvingModel<'static>, Public, Preimage, Shape, Witness) {
     let request = request(m.model, &[1, 20, 30, 40, 50], params);
     let (output, finish) = answer(m.model, &request);
     let (public, preimage) = statement(&request, &output, finish);
-    let shape = Shape::new(&m.registered.header, 5, output.len()).unwrap();
+    let shape = Shape::new(m.registered.header(), 5, output.len()).unwrap();
     let w = trace(m.model, &shape, &request, &output).unwrap();
     (m, public, preimage, shape, w)
 }
@@ -320,7 +320,7 @@ fn honest() -> (ProvingModel<'static>, Public, Preimage, Shape, Witness) {
 #[test]
 fn each_constraint_refuses_a_witness_that_breaks_it() {
     let (m, public, preimage, shape, w) = honest();
-    let s = Statement::new(&m.registered.header, &public, &preimage, &w.rows).unwrap();
+    let s = Statement::new(m.registered.header(), &public, &preimage, &w.rows).unwrap();
     assert!(broken(m.model, &s, &w).is_empty());
     check_relations(&m, &public, &preimage, &w).unwrap();
     assert!(w.slice(Tensor::FfnNonzero).contains(&1) && w.slice(Tensor::FfnNonzero).contains(&0));
@@ -331,7 +331,7 @@ fn each_constraint_refuses_a_witness_that_breaks_it() {
         if case.recount {
             w.recount(m.model, &shape).unwrap();
         }
-        let s = match Statement::new(&m.registered.header, &public, &preimage, &w.rows) {
+        let s = match Statement::new(m.registered.header(), &public, &preimage, &w.rows) {
             Ok(s) => s,
             Err(e) => {
                 failed.push(format!("{}: refused before any relation: {e}", case.name));

@@ -4,10 +4,10 @@ mod common;
 
 use ark_ff::One;
 use common::*;
-use monai_inference::commitment::Commitment;
+use monai_inference::commitment::{Commitment, ModelCommitment};
 use monai_inference::transcript::{Label, Step, Transcript};
 use monai_inference::verify::verify_with;
-use monai_inference::{Preimage, Proof, Public, verify};
+use monai_inference::{Preimage, Proof, Public, RegisteredModel, RegistrationError, verify};
 use monai_protocol::{Blinding, Finish, Fr};
 use monai_prover::{ProvingModel, prove};
 use std::sync::OnceLock;
@@ -24,7 +24,7 @@ fn honest() -> &'static Honest {
         let (output, finish) = answer(m.model, &request);
         let (public, preimage) = statement(&request, &output, finish);
         let (proof, _) = prove(m, srs(), &public, &preimage).unwrap();
-        verify(&m.registered, srs().key(), &public, &proof).unwrap();
+        verify(&m.registered, &public, &proof).unwrap();
         (m, public, proof)
     })
 }
@@ -33,7 +33,7 @@ fn refused(name: &str, change: impl FnOnce(&mut Proof, &mut Public)) {
     let (m, public, proof) = honest();
     let (mut public, mut proof) = (*public, proof.clone());
     change(&mut proof, &mut public);
-    assert!(verify(&m.registered, srs().key(), &public, &proof).is_err(), "{name}");
+    assert!(verify(&m.registered, &public, &proof).is_err(), "{name}");
 }
 
 /// The request and the answer changed together with R and O, so that the preimages still fit: only relations can refuse.
@@ -42,7 +42,7 @@ fn refused_with_new_commitments(name: &str, change: impl FnOnce(&mut Preimage)) 
     let mut proof = proof.clone();
     change(&mut proof.preimage);
     let (public, _) = statement(&proof.preimage.request, &proof.preimage.output, public.finish);
-    assert!(verify(&m.registered, srs().key(), &public, &proof).is_err(), "{name}");
+    assert!(verify(&m.registered, &public, &proof).is_err(), "{name}");
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn messages() {
     let (m, public, proof) = honest();
     let mut transcript = Transcript::new();
     transcript.record();
-    verify_with(&m.registered, srs().key(), public, proof, &mut transcript).unwrap();
+    verify_with(&m.registered, public, proof, &mut transcript).unwrap();
     let labels: Vec<Label> = transcript
         .steps()
         .iter()
@@ -135,7 +135,7 @@ fn transcript_inventory() {
     let (m, public, proof) = honest();
     let mut transcript = Transcript::new();
     transcript.record();
-    verify_with(&m.registered, srs().key(), public, proof, &mut transcript).unwrap();
+    verify_with(&m.registered, public, proof, &mut transcript).unwrap();
     let mut order: Vec<Label> = Vec::new();
     for step in transcript.steps() {
         let (Step::Absorb(label) | Step::Challenge(label)) = step;
@@ -153,25 +153,39 @@ fn transcript_inventory() {
     let end = &order[order.len() - 5..];
     assert_eq!(end, [Label::Batch, Label::Round, Label::ChunkValue, Label::Batch, Label::Opening]);
     let absorbed = |label: Label| transcript.steps().iter().filter(|s| **s == Step::Absorb(label)).count();
-    assert_eq!(absorbed(Label::Statement), 9 + 2 * m.registered.chunks.len());
+    // M in two limbs, version, R, O, lengths, finish.
+    assert_eq!(absorbed(Label::Statement), 8);
     assert_eq!(absorbed(Label::SelectionRow), 10 * proof.rows.len());
     assert_eq!(absorbed(Label::Chunk), 2 * proof.commitments.len());
 }
 
+/// A model whose registration differs is another M: not the registered one, and the proof is not one for it either.
 #[test]
-fn wrong_weights_are_refused() {
+fn another_registration_is_refused() {
     let (m, public, proof) = honest();
-    for i in 0..m.registered.chunks.len() {
-        let mut other = m.registered.clone();
-        other.chunks[i] = proof.opening.h;
-        assert!(verify(&other, srs().key(), public, proof).is_err());
+    let key = m.registered.key();
+    let differs = |name: &str, change: &dyn Fn(&mut ModelCommitment)| {
+        let mut other = m.registered.commitment().clone();
+        change(&mut other);
+        let under_m = RegisteredModel::new(m.registered.digest(), &other, key);
+        assert!(matches!(under_m, Err(RegistrationError::Digest { .. })), "{name}");
+        let own = RegisteredModel::new(&other.digest(), &other, key).unwrap();
+        assert!(verify(&own, public, proof).is_err(), "{name}");
+    };
+    let chunks = m.registered.chunks().len();
+    for i in 0..chunks {
+        differs("a chunk", &|c| c.chunks[i] = proof.opening.h);
     }
-    let mut other = m.registered.clone();
-    other.header.score_multipliers[0] += 1;
-    assert!(verify(&other, srs().key(), public, proof).is_err());
-    let mut other = m.registered.clone();
-    other.header.arch.norm_eps += 1;
-    assert!(verify(&other, srs().key(), public, proof).is_err());
+    differs("two chunks swapped", &|c| c.chunks.swap(0, chunks - 1));
+    differs("score multiplier", &|c| c.constants.score_multipliers[0] += 1);
+    differs("norm eps", &|c| c.constants.arch.norm_eps += 1);
+    differs("tau_max", &|c| c.constants.arch.tau_max += 1);
+    differs("tau_one", &|c| c.constants.arch.tau_one += 1);
+    differs("an end id", &|c| c.constants.eos_ids.push(299));
+    differs("identity", &|c| c.model.0[5] ^= 1);
+    differs("architecture digest", &|c| c.architecture[0] ^= 1);
+    differs("tokenizer", &|c| c.tokenizer[0] ^= 1);
+    differs("template", &|c| c.template[0] ^= 1);
 }
 
 #[test]
@@ -198,7 +212,7 @@ fn encodings_are_canonical_and_arbitrary_bytes_never_panic() {
         }
         if let Ok(decoded) = Proof::from_bytes(&changed) {
             assert_eq!(decoded.to_bytes(), changed, "one encoding a proof");
-            assert!(verify(&m.registered, srs().key(), public, &decoded).is_err());
+            assert!(verify(&m.registered, public, &decoded).is_err());
         }
     }
     for n in 0..200usize {

@@ -195,12 +195,12 @@ mod tests {
             let b = Fr::from((inv + 1) * (inv + 1) * (sum + eps)) - Fr::from(c * c) - Fr::from(1u64);
             (rows.combine(&[Fr::from(1u64), Fr::from(inv), a, b, Fr::from(sum)]), a, b)
         };
-        let small = |x: Fr| monai_protocol::field::bits(x) <= 96;
+        let small = |x: &Fr| monai_protocol::field::bits(*x) <= 96;
         let (zero, a, b) = value(inv);
-        assert!(zero.is_zero() && small(a) && small(b));
+        assert!(zero.is_zero() && small(&a) && small(&b));
         for wrong in [inv - 1, inv + 1] {
             let (zero, a, b) = value(wrong);
-            assert!(zero.is_zero() && !(small(a) && small(b)), "one slack is negative");
+            assert!(zero.is_zero() && !(small(&a) && small(&b)), "one slack is negative");
         }
     }
 }
