@@ -9,6 +9,8 @@
 //! | `factors` | the factors of each relation's sum |
 //! | `sumcheck`, `tree`, `reduce` | the three arguments |
 //! | `party`, `prove` | the proving side of the protocol, and the entry point |
+//! | `progress` | stages, times, cancellation |
+//! | `memory` | what a proof needs, before it begins |
 //!
 //! The relations themselves are in `monai_inference::relations`: their flow is written once for both parties.
 
@@ -18,8 +20,10 @@ mod channel;
 pub mod error;
 mod factors;
 pub mod kernels;
+pub mod memory;
 pub mod model;
 mod party;
+pub mod progress;
 mod prove;
 mod reduce;
 mod register;
@@ -28,7 +32,9 @@ mod tree;
 pub mod witness;
 
 pub use error::ProveError;
-pub use model::{ModelTensors, header};
-pub use prove::{ProvingModel, Stages, check_relations, prove, prove_witness};
+pub use memory::{MemoryEstimate, most_positions};
+pub use model::{ModelTensors, chunk_bits, header};
+pub use progress::{Cancelled, Progress, Stage, StageTime};
+pub use prove::{ProvingModel, Stages, check_relations, prove, prove_watched, prove_witness};
 pub use register::{RegistrationCheckError, check_registration, commit_model};
 pub use witness::{Constraint, Witness, broken, trace};

@@ -1,7 +1,6 @@
 //! The proving party: computes each value that the verifier reads.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use ark_ff::Zero;
 use monai_inference::VerifyError;
@@ -18,10 +17,12 @@ use rayon::prelude::*;
 use crate::channel::Channel;
 use crate::error::ProveError;
 use crate::factors::{self, Sources};
-use crate::kernels::{Small, dot};
+use crate::kernels::{Values, fold_low};
+use crate::model::{ModelTensors, stored};
+use crate::progress::{Progress, Stage, StageTime, Stopwatch, check};
+use crate::sumcheck;
 use crate::tree::{self, Layer};
 use crate::witness::Witness;
-use crate::{model::ModelTensors, sumcheck};
 
 /// The prover's side of every interaction.
 pub(crate) struct Prover<'a> {
@@ -31,22 +32,47 @@ pub(crate) struct Prover<'a> {
     /// Values of the last sum's factors at its point.
     ends: Vec<Fr>,
     /// Time spent by kind of interaction.
-    pub(crate) spent: BTreeMap<&'static str, Duration>,
+    pub(crate) spent: BTreeMap<&'static str, StageTime>,
+    progress: &'a dyn Progress,
+    /// Sums and trees begun, for the progress.
+    begun: usize,
 }
 
+/// Sums and trees of a statement with every feature; a few more or less are no harm.
+const STEPS: usize = 19;
+
 impl<'a> Prover<'a> {
-    pub(crate) fn new(s: &'a Statement, w: &'a Witness, m: &'a ModelTensors, channel: Channel) -> Self {
+    pub(crate) fn new(
+        s: &'a Statement,
+        w: &'a Witness,
+        m: &'a ModelTensors,
+        channel: Channel,
+        progress: &'a dyn Progress,
+    ) -> Self {
         Self {
             sources: Sources { s, w, m },
             channel,
             claims: Vec::new(),
             ends: Vec::new(),
             spent: BTreeMap::new(),
+            progress,
+            begun: 0,
         }
     }
 
-    fn spend(&mut self, name: &'static str, since: Instant) {
-        *self.spent.entry(name).or_default() += since.elapsed();
+    /// Announces a sum or tree, unless the proof is no longer wanted.
+    fn begin(&mut self, name: &'static str) -> Result<Stopwatch, ProveError> {
+        check(self.progress)?;
+        self.progress.step(Stage::Relations, name, self.begun, STEPS.max(self.begun + 1));
+        self.begun += 1;
+        Ok(Stopwatch::start())
+    }
+
+    fn spend(&mut self, name: &'static str, watch: Stopwatch) {
+        let more = watch.read(name);
+        let time = self.spent.entry(name).or_insert(StageTime { name, ..StageTime::default() });
+        time.wall += more.wall;
+        time.cpu += more.cpu;
     }
 
     fn run<S: Summand + Sync>(&mut self, summand: &S, factors: Vec<Vec<Fr>>, claim: Fr) -> SumClaim {
@@ -153,16 +179,10 @@ impl<'a> Prover<'a> {
 }
 
 /// `sum_u weights[u] T_{start+u}(low)`.
-fn evaluate<T: Small>(values: &[T], low: &[Fr], start: usize, weights: &[Fr]) -> Fr {
+fn evaluate<V: Values>(values: V, low: &[Fr], start: usize, weights: &[Fr]) -> Fr {
     let eq = eq_table(low);
-    values
-        .par_chunks(eq.len())
-        .with_min_len(16)
-        .skip(start)
-        .zip(weights)
-        .filter(|(_, w)| !w.is_zero())
-        .map(|(unit, w)| *w * dot(unit, &eq))
-        .sum()
+    let units = fold_low(values.part(start << low.len(), weights.len() << low.len()), &eq);
+    units.iter().zip(weights).map(|(v, w)| *v * w).sum()
 }
 
 impl Party for Prover<'_> {
@@ -173,11 +193,13 @@ impl Party for Prover<'_> {
     }
 
     fn open(&mut self, query: Query) -> Result<Fr, ProveError> {
-        let clock = Instant::now();
+        let clock = Stopwatch::start();
         let (low, start, weights) = (&query.low, query.start, &query.weights);
         let value = match query.tensor.owner() {
             Owner::Witness => evaluate(self.sources.w.slice(query.tensor), low, start, weights),
-            Owner::Model => evaluate(self.sources.m.slice(query.tensor), low, start, weights),
+            Owner::Model => {
+                stored!(self.sources.m.get(query.tensor), v => evaluate(v, low, start, weights))
+            }
         };
         self.channel.send(Label::Opened, value);
         self.claims.push(Claim { query, value });
@@ -186,7 +208,7 @@ impl Party for Prover<'_> {
     }
 
     fn remainder(&mut self, r: Remainder, low: &[Fr], weights: &[Fr]) -> Result<Fr, ProveError> {
-        let start = Instant::now();
+        let start = Stopwatch::start();
         let values = self.sources.w.remainders.get(&r).map_or(&[][..], Vec::as_slice);
         let value = evaluate(values, low, 0, weights);
         self.channel.send(Label::Remainder, value);
@@ -196,7 +218,7 @@ impl Party for Prover<'_> {
 
     fn sum(&mut self, sum: &Sum, claim: Fr) -> Result<SumClaim, ProveError> {
         let c = self.sources;
-        let start = Instant::now();
+        let start = self.begin(sum.name())?;
         let end = match sum {
             Sum::Linear(x) => {
                 let (f, head) = factors::linear(c, x);
@@ -248,12 +270,16 @@ impl Party for Prover<'_> {
     }
 
     fn tree(&mut self, tree: Tree, f: &Fingerprint, variables: usize) -> Result<TreeClaim, ProveError> {
-        let start = Instant::now();
-        let (name, layer) = match tree {
-            Tree::Leaves => ("fraction tree of the leaves", self.leaf_layer(f)),
-            Tree::Tables => ("fraction tree of the tables", self.table_layer(f)?),
+        let name = match tree {
+            Tree::Leaves => "fraction tree of the leaves",
+            Tree::Tables => "fraction tree of the tables",
         };
-        let claim = tree::prove(layer, variables, &mut self.channel);
+        let start = self.begin(name)?;
+        let layer = match tree {
+            Tree::Leaves => self.leaf_layer(f),
+            Tree::Tables => self.table_layer(f)?,
+        };
+        let claim = tree::prove(layer, variables, &mut self.channel, self.progress)?;
         self.spend(name, start);
         Ok(claim)
     }

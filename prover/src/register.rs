@@ -101,8 +101,8 @@ pub fn commit_model(
     progress: &mut ChunkProgress<'_>,
 ) -> Result<ModelCommitment, ProveError> {
     let mut out = description(model, header, srs.key())?;
-    let chunks: Vec<ChunkRef<'_>> =
-        tensors.chunks(header.chunk_bits).into_iter().map(ChunkRef::I64).collect();
+    let parts = tensors.chunks(header.chunk_bits);
+    let chunks: Vec<ChunkRef<'_>> = parts.iter().map(|p| ChunkRef::Joined(p)).collect();
     out.chunks = match cache {
         Some(path) => {
             let layout = *blake3::hash(&out.to_bytes()).as_bytes();
@@ -193,7 +193,7 @@ pub fn check_registration(
         if progress(i, chunks.len()).is_break() {
             return Err(RegistrationCheckError::Stopped);
         }
-        if srs.commit(ChunkRef::I64(chunk)).map_err(ProveError::from)? != *listed {
+        if srs.commit(ChunkRef::Joined(chunk)).map_err(ProveError::from)? != *listed {
             return Err(RegistrationCheckError::Chunk { chunk: i });
         }
     }

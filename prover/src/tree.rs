@@ -15,6 +15,7 @@ use monai_protocol::Fr;
 use rayon::prelude::*;
 
 use crate::channel::Channel;
+use crate::progress::{Cancelled, Progress, check};
 
 /// The real nodes of one layer. `numerators` is empty where all are 1.
 #[derive(Clone, Debug)]
@@ -47,9 +48,18 @@ impl Layer {
 }
 
 /// Proves the sum of a layer's fractions over `2^variables` places. Layers with implicit numerators have an even length.
-pub(crate) fn prove(leaves: Layer, variables: usize, channel: &mut Channel) -> TreeClaim {
+///
+/// # Errors
+/// [`Cancelled`], asked for once a layer.
+pub(crate) fn prove(
+    leaves: Layer,
+    variables: usize,
+    channel: &mut Channel,
+    progress: &dyn Progress,
+) -> Result<TreeClaim, Cancelled> {
     let mut layers = vec![leaves];
     for _ in 0..variables {
+        check(progress)?;
         let parents = layers[layers.len() - 1].parents();
         layers.push(parents);
     }
@@ -61,6 +71,7 @@ pub(crate) fn prove(leaves: Layer, variables: usize, channel: &mut Channel) -> T
     let (mut numerator, mut denominator) = (root_numerator, root_denominator);
     let mut point: Vec<Fr> = Vec::new();
     while let Some(layer) = layers.pop() {
+        check(progress)?;
         let merge = channel.challenge(Label::Tree);
         let claim = numerator + merge * denominator;
         let (inner, [p0, p1, q0, q1]) = if layer.numerators.is_empty() {
@@ -74,7 +85,7 @@ pub(crate) fn prove(leaves: Layer, variables: usize, channel: &mut Channel) -> T
         denominator = q0 + x * (q1 - q0);
         point = std::iter::once(x).chain(inner).collect();
     }
-    TreeClaim { root_numerator, root_denominator, point, numerator, denominator }
+    Ok(TreeClaim { root_numerator, root_denominator, point, numerator, denominator })
 }
 
 /// A prefix of a multilinear polynomial's values, with the value of all others.
@@ -244,7 +255,7 @@ mod tests {
         let p = if unit { vec![Fr::one(); n] } else { numbers(n, 5) };
         let variables = log2_ceil(n);
         let layer = Layer { numerators: if unit { Vec::new() } else { p.clone() }, denominators: q.clone() };
-        let claim = prove(layer, variables, &mut Channel::new(Transcript::new()));
+        let claim = prove(layer, variables, &mut Channel::new(Transcript::new()), &()).unwrap();
         let sum: Fr = p.iter().zip(&q).map(|(p, q)| *p * q.inverse().unwrap()).sum();
         assert_eq!(claim.root_numerator, sum * claim.root_denominator);
         let eq = eq_table(&claim.point);

@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use super::store::Witness;
 use super::{count, logits};
 use crate::error::ProveError;
+use crate::progress::{Progress, Stage, check};
 
 /// Rows of activations, `[position][channel]`.
 pub(super) type Rows = Vec<Vec<i64>>;
@@ -58,11 +59,28 @@ struct Tracer<'a> {
 /// # Errors
 /// [`ProveError::Range`] where a value leaves its width, which import's bounds exclude.
 pub fn trace(model: &Model, shape: &Shape, request: &Request, output: &[u32]) -> Result<Witness, ProveError> {
+    trace_watched(model, shape, request, output, &())
+}
+
+/// [`trace`] that tells which layer it is at and can be cancelled.
+///
+/// # Errors
+/// As [`trace`], and [`ProveError::Cancelled`].
+pub fn trace_watched(
+    model: &Model,
+    shape: &Shape,
+    request: &Request,
+    output: &[u32],
+    progress: &dyn Progress,
+) -> Result<Witness, ProveError> {
+    let steps = shape.layers + 2;
     let mut t = Tracer { model, shape, w: Witness::new(shape) };
     let fed = output.len().saturating_sub(1);
     let ids: Vec<u32> = request.prompt.iter().chain(&output[..fed]).copied().collect();
     let mut h = t.embed(&ids)?;
     for l in 0..shape.layers {
+        check(progress)?;
+        progress.step(Stage::Witness, "layer", l, steps);
         let x = t.norm(2 * l, &h)?;
         let out = t.attention(l, &model.layers[l], &x)?;
         t.add(2 * l, &mut h, &out)?;
@@ -72,7 +90,11 @@ pub fn trace(model: &Model, shape: &Shape, request: &Request, output: &[u32]) ->
     }
     let y = t.norm(2 * shape.layers, &h)?;
     let mut w = t.w;
+    check(progress)?;
+    progress.step(Stage::Witness, "logits", shape.layers, steps);
     logits::trace(model, shape, request, output, &y, &mut w)?;
+    check(progress)?;
+    progress.step(Stage::Witness, "multiplicities", shape.layers + 1, steps);
     count::multiplicities(model, shape, &mut w)?;
     Ok(w)
 }
