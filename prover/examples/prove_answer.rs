@@ -31,7 +31,10 @@ fn peak_gib() -> f64 {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().collect();
     let [_, path, cache, n_in, n_out, rest @ ..] = args.as_slice() else {
-        return Err("usage: prove_answer MODEL.monai SETUP_CACHE PROMPT_IDS OUTPUT_IDS [CHUNK_BITS [PROOF_FILE]]".into());
+        return Err(
+            "usage: prove_answer MODEL.monai SETUP_CACHE PROMPT_IDS OUTPUT_IDS [CHUNK_BITS [PROOF_FILE]]"
+                .into(),
+        );
     };
     let bits: usize = rest.first().map_or(Ok(21), |b| b.parse())?;
     let (n_in, n_out): (u32, usize) = (n_in.parse()?, n_out.parse()?);

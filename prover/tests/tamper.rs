@@ -8,8 +8,9 @@ use monai_inference::commitment::{Commitment, ModelCommitment};
 use monai_inference::transcript::{Label, Step, Transcript};
 use monai_inference::verify::verify_with;
 use monai_inference::{Preimage, Proof, Public, RegisteredModel, RegistrationError, verify};
-use monai_protocol::{Blinding, Finish, Fr};
+use monai_protocol::{Assurance, Blinding, Finish, Fr};
 use monai_prover::{ProvingModel, prove};
+use rayon::prelude::*;
 use std::sync::OnceLock;
 
 type Honest = (&'static ProvingModel<'static>, Public, Proof);
@@ -58,6 +59,23 @@ fn public_inputs_and_preimages() {
     refused("answer", |q, _| q.preimage.output[1] ^= 1);
     refused("blinding", |q, _| q.preimage.request.blinding = Blinding(1));
     refused("nonce", |q, _| q.preimage.request.nonce += 1);
+    refused("chain", |q, _| q.preimage.request.domain.chain_id.0 += 1);
+    refused("rollup", |q, _| q.preimage.request.domain.rollup.0[3] ^= 1);
+    refused("model", |q, _| q.preimage.request.model.0[3] ^= 1);
+    refused("tau", |q, _| q.preimage.request.params.tau -= 1);
+    refused("top_k", |q, _| q.preimage.request.params.top_k += 1);
+    refused("top_p", |q, _| q.preimage.request.params.top_p -= 1);
+    refused("delta_min_p", |q, _| q.preimage.request.params.delta_min_p -= 1);
+    refused("max_tokens", |q, _| q.preimage.request.params.max_tokens += 1);
+    refused("stop ids", |q, _| q.preimage.request.params.stop_ids.push(299));
+    refused("seed", |q, _| q.preimage.request.params.seed += 1);
+    refused("a prompt id more", |q, _| q.preimage.request.prompt.push(1));
+    refused("an answer id less", |q, _| q.preimage.output.truncate(1));
+    refused("user", |q, _| q.preimage.request.user.0[3] ^= 1);
+    refused("expiry", |q, _| q.preimage.request.expiry += 1);
+    refused("price", |q, _| q.preimage.request.max_price.0 += 1);
+    refused("assurance", |q, _| q.preimage.request.assurance = Assurance::Sampled);
+    refused("preference", |q, _| q.preimage.request.by_preference = true);
     refused_with_new_commitments("another prompt", |q| q.request.prompt[1] += 1);
     refused_with_new_commitments("another answer", |q| q.output[0] ^= 1);
     refused_with_new_commitments("another seed", |q| q.request.params.seed += 1);
@@ -119,12 +137,9 @@ fn messages() {
         })
         .collect();
     assert_eq!(labels.len(), proof.messages.len(), "each message is absorbed exactly once");
-    // Rounds are many and alike: one in eleven of them; every other message.
-    for (i, label) in labels.iter().enumerate() {
-        if !matches!(label, Label::Tree | Label::Round) || i % 11 == 0 {
-            refused(&format!("message {i}, {label:?}"), |q, _| q.messages[i] += Fr::one());
-        }
-    }
+    labels.par_iter().enumerate().for_each(|(i, label)| {
+        refused(&format!("message {i}, {label:?}"), |q, _| q.messages[i] += Fr::one());
+    });
     refused("a message less", |q, _| q.messages.truncate(q.messages.len() - 1));
     refused("a message more", |q, _| q.messages.push(Fr::one()));
 }

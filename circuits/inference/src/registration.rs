@@ -2,7 +2,7 @@
 
 use crate::commitment::{Commitment, DecodeError, ModelCommitment, ModelDigest, VerifierKey};
 use crate::error::ShapeError;
-use crate::shape::{Matrix, ModelHeader, Shape};
+use crate::shape::{MAX_MODEL_VALUES, Matrix, ModelHeader, Shape, limited};
 use crate::tensor::{Layout, Owner};
 
 /// Why a model commitment is not that of the registered model, or can't be verified with.
@@ -109,7 +109,9 @@ impl RegisteredModel {
             return Err(RegistrationError::ChunkBits { chunk_bits: header.chunk_bits, most });
         }
         // Where model tensors lie does not depend on an answer's length.
-        let expected = Layout::new(Owner::Model, &Shape::new(&header, 1, 1)?).chunks();
+        let layout = Layout::new(Owner::Model, &Shape::new(&header, 1, 1)?);
+        limited("values of the model's tensors", layout.len(), MAX_MODEL_VALUES)?;
+        let expected = layout.chunks();
         let got = commitment.chunks.len();
         if got != expected {
             return Err(RegistrationError::Chunks { got, expected });

@@ -2,7 +2,7 @@
 //!
 //! The second arithmetic shares no code with the field library and passes numbers by reference only, so this fails where
 //! a formula is changed and where the compiler evaluates one wrongly at this profile's optimisation level (see
-//! `docs/statement.md`, section 7).
+//! `docs/statement.md`, section 8).
 
 use alloy_primitives::{U256, uint};
 use ark_ff::{BigInteger, PrimeField};

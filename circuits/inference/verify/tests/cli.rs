@@ -41,8 +41,20 @@ fn a_valid_proof_is_accepted_by_digest_and_by_file() {
     }
     let n = proof().public.n_out.to_string();
     let out = run(&[
-        text(&path), "--model-commitment", &m, "--setup", text(&key), "--request", &r, "--output", &o,
-        "--n-in", "5", "--n-out", &n, "--json",
+        text(&path),
+        "--model-commitment",
+        &m,
+        "--setup",
+        text(&key),
+        "--request",
+        &r,
+        "--output",
+        &o,
+        "--n-in",
+        "5",
+        "--n-out",
+        &n,
+        "--json",
     ]);
     assert_eq!(out.status.code(), Some(0));
     let json: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
@@ -83,7 +95,7 @@ fn damaged_and_arbitrary_files_are_refused_with_1() {
     let m = proof().commitment.digest().to_string();
     let bytes = std::fs::read(data("tiny.proof")).unwrap();
     let path = folder.path().join("proof");
-    let mut check = |name: &str, bytes: &[u8]| {
+    let check = |name: &str, bytes: &[u8]| {
         std::fs::write(&path, bytes).unwrap();
         let out = run(&[text(&path), "--model-commitment", &m]);
         assert_eq!(out.status.code(), Some(1), "{name}");
