@@ -10,7 +10,7 @@ use monai_inference::{ModelDigest, RegisteredModel, RegistrationError};
 use monai_model::artefact::{Int8s, Model};
 use monai_model::file::identify;
 use monai_model::testing::{TinyOptions, tiny};
-use monai_prover::commit::{CommitError, Srs};
+use monai_prover::commit::Srs;
 use monai_prover::{
     ModelTensors, ProveError, RegistrationCheckError as Check, check_registration, commit_model, header,
 };
@@ -160,7 +160,7 @@ fn committing_resumes_and_stops() {
         })
     };
     let stopped = run(2, &mut made);
-    assert!(matches!(stopped, Err(ProveError::Commit(CommitError::Cancelled))));
+    assert!(matches!(stopped, Err(ProveError::Cancelled(_))));
     assert_eq!(made, [0, 1]);
     made.clear();
     let whole = run(usize::MAX, &mut made).unwrap();
