@@ -99,7 +99,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (proof, stages) = prove(&model, &srs, &public, &Preimage { request, output })?;
     say(&format!("proved in {:.1} s", start.elapsed().as_secs_f64()));
     for time in &stages.0 {
-        println!("{time:?}");
+        println!("{:10.2} s {:10.2} core-s  {}", time.wall.as_secs_f64(), time.cpu.as_secs_f64(), time.name);
     }
     if let Some(path) = rest.get(1) {
         std::fs::write(path, ProofFile::new(&model.registered, public, proof.clone()).to_bytes())?;

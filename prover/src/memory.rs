@@ -43,11 +43,12 @@ impl MemoryEstimate {
         let chunk = 1u64 << shape.chunk_bits;
         // Logits of all outputs, while they are traced.
         let logits = 8 * (wide(shape.vocab_blocks) * 64 << shape.output_bits);
-        // A quarter of a node a leaf is kept in numerators and denominators, twice over for all layers above, and the
-        // arrays of the widest sumcheck beside them.
-        let tree = leaves * ELEMENT * TREE_QUARTERS / 4;
-        // Five factors at 64 bytes each (two values) of the widest general sum.
-        let sums = GATED_FACTORS * ELEMENT * len(Tensor::Gate);
+        let tree = leaves * TREE_BYTES;
+        // Dense factors of the widest sums: gate times up, the maximum's pointer, the selection.
+        let factors = |n: u64, t: Tensor| n * ELEMENT * len(t);
+        let sums = factors(6, Tensor::Gate)
+            .max(factors(3, Tensor::Weight))
+            .max(factors(6, Tensor::LogitLo));
         // Folded units of all values, and their weights.
         let reduction = 2 * ELEMENT * (wide(model.len()) + wide(witness.len())) / 32;
         // The combined polynomial, its quotients, and their integers.
@@ -68,13 +69,12 @@ impl MemoryEstimate {
     }
 }
 
-/// Elements that the leaves' fraction tree holds at its peak, in quarters of a leaf.
-const TREE_QUARTERS: u64 = 12;
-/// Dense factors of the widest general sum.
-const GATED_FACTORS: u64 = 6;
+/// What the leaves' fraction tree holds at its peak for each leaf: its index, and all layers from the second on, which are
+/// half a node in all, a node being two elements.
+const TREE_BYTES: u64 = 4 + ELEMENT + 2;
 
 /// The most positions, prompt and answer together, that a proof can have in `bytes` of memory; `None` where not even the
-/// shortest fits. Half of them are counted as output, whose logits weigh most, or all where `outputs` says so.
+/// shortest fits. Half of them are counted as output.
 ///
 /// # Errors
 /// Where the statement does not cover the model's shape.

@@ -4,24 +4,24 @@ use std::collections::BTreeMap;
 
 use ark_ff::Zero;
 use monai_inference::VerifyError;
-use monai_inference::leaf::{Leaf, Remainder};
+use monai_inference::leaf::Remainder;
 use monai_inference::multilinear::eq_table;
 use monai_inference::party::{Claim, Fingerprint, Party, Query, SumClaim, Tree, TreeClaim};
-use monai_inference::relations::{Sum, Summand, table_components};
+use monai_inference::relations::{Sum, Summand};
 use monai_inference::statement::Statement;
-use monai_inference::tensor::{Owner, Table, Tensor};
+use monai_inference::tensor::Owner;
 use monai_inference::transcript::Label;
 use monai_protocol::Fr;
-use rayon::prelude::*;
 
 use crate::channel::Channel;
 use crate::error::ProveError;
 use crate::factors::{self, Sources};
 use crate::kernels::{Values, fold_low};
+use crate::leaves;
 use crate::model::{ModelTensors, stored};
 use crate::progress::{Progress, Stage, StageTime, Stopwatch, check};
 use crate::sumcheck;
-use crate::tree::{self, Layer};
+use crate::tree::{self, Bottom};
 use crate::witness::Witness;
 
 /// The prover's side of every interaction.
@@ -80,101 +80,6 @@ impl<'a> Prover<'a> {
         let (end, ends) = sumcheck::prove(summand, factors, variables, claim, &mut self.channel);
         self.ends = ends;
         end
-    }
-
-    /// The leaves' denominators, by a table of `alpha - v` for single values.
-    fn leaf_layer(&self, f: &Fingerprint) -> Layer {
-        let (s, w) = (self.sources.s, self.sources.w);
-        let single: Vec<Fr> = (0u64..1 << 16).into_par_iter().map(|v| f.alpha - Fr::from(v)).collect();
-        let beta2 = f.beta * f.beta;
-        let tag = |t: Table| beta2 * beta2 * Fr::from(t.tag());
-        let mut denominators = Vec::with_capacity(s.leaves.leaf_len);
-        let mut places: Vec<_> = s.leaves.leaves.iter().collect();
-        places.sort_by_key(|(_, p)| p.start);
-        for (leaf, place) in places {
-            let top = f.alpha - tag(leaf.table());
-            let look = |v: usize| single.get(v).copied().unwrap_or_else(|| f.alpha - Fr::from(v as u64));
-            let get = |t: Tensor, i: usize| Fr::from(w.slice(t)[i]);
-            let denominator = |i: usize| match leaf {
-                Leaf::Range(t) => {
-                    let v = w.slice(*t)[i];
-                    usize::try_from(v).map_or_else(|_| f.alpha - Fr::from(v), look)
-                }
-                Leaf::Remainder(r) => w.remainders.get(r).map_or(f.alpha, |v| look(v[i].into())),
-                Leaf::Silu => top - get(Tensor::Gate, i) - f.beta * get(Tensor::Silu, i),
-                Leaf::Exp => {
-                    top - get(Tensor::DistanceLo, i)
-                        - f.beta * get(Tensor::Weight, i)
-                        - beta2 * get(Tensor::Far, i)
-                }
-                Leaf::Weight => {
-                    top - get(Tensor::LogitLo, i)
-                        - f.beta * get(Tensor::LogitWeight, i)
-                        - beta2 * get(Tensor::LogitFar, i)
-                }
-                Leaf::Distance => {
-                    let shape = &s.shape;
-                    let (key, row) = (i & 63, (i >> 6) & (shape.positions() - 1));
-                    let segment = (i >> (6 + shape.position_bits)) & (shape.segments() - 1);
-                    let visible = if segment * 64 + key <= row { beta2 } else { Fr::zero() };
-                    top - get(Tensor::DistanceHi, i)
-                        - Fr::from(1u64 << 16)
-                        - f.beta * get(Tensor::Far, i)
-                        - visible
-                }
-                Leaf::LogitDistance => {
-                    let id = (i & 63) + ((i >> (6 + s.shape.output_bits)) << 6);
-                    let visible = if id < s.shape.vocab { beta2 } else { Fr::zero() };
-                    top - get(Tensor::LogitHi, i)
-                        - Fr::from(1u64 << 16)
-                        - f.beta * get(Tensor::LogitFar, i)
-                        - visible
-                }
-                Leaf::Compare => {
-                    let row = (i >> 6) & ((1 << s.shape.output_bits) - 1);
-                    let delta = s.rows.get(row).map_or(0, |r| u64::from(r.delta));
-                    top - get(Tensor::LogitLo, i)
-                        - Fr::from((1u64 << 16) - delta)
-                        - f.beta * get(Tensor::Keep, i)
-                        - beta2 * get(Tensor::LogitFar, i)
-                        - beta2 * f.beta * get(Tensor::Below, i)
-                }
-                Leaf::Power => {
-                    top - get(Tensor::FfnExponent, i)
-                        - f.beta * get(Tensor::FfnDown, i)
-                        - beta2 * get(Tensor::FfnUp, i)
-                        - beta2 * f.beta * get(Tensor::FfnNonzero, i)
-                }
-            };
-            denominators.par_extend((0..place.len()).into_par_iter().with_min_len(1 << 10).map(denominator));
-        }
-        Layer { numerators: Vec::new(), denominators }
-    }
-
-    fn table_layer(&self, f: &Fingerprint) -> Result<Layer, VerifyError> {
-        let s = self.sources.s;
-        let beta2 = f.beta * f.beta;
-        let (mut numerators, mut denominators) = (Vec::new(), Vec::new());
-        let mut places: Vec<_> = s.leaves.tables.iter().collect();
-        places.sort_by_key(|(_, p)| p.start);
-        for (table, place) in places {
-            let counts = self.sources.w.slice(Tensor::Multiplicity(*table));
-            numerators.extend(counts.iter().map(|c| Fr::from(*c)));
-            let content = self.sources.m.slice(Tensor::Content(*table));
-            let top = f.alpha - beta2 * beta2 * Fr::from(table.tag());
-            let entries: Vec<Fr> = (0..place.len())
-                .into_par_iter()
-                .with_min_len(1 << 10)
-                .map(|i| {
-                    let bits: Vec<Fr> = (0..place.low).map(|j| Fr::from((i >> j & 1) as u64)).collect();
-                    let content = content.get(i & 0xffff).map_or_else(Fr::zero, |v| Fr::from(*v));
-                    let [c0, c1, c2, c3] = table_components(*table, &bits, content)?;
-                    Ok(top - c0 - f.beta * (c1 + f.beta * (c2 + f.beta * c3)))
-                })
-                .collect::<Result<_, VerifyError>>()?;
-            denominators.extend(entries);
-        }
-        Ok(Layer { numerators, denominators })
     }
 }
 
@@ -275,11 +180,12 @@ impl Party for Prover<'_> {
             Tree::Tables => "fraction tree of the tables",
         };
         let start = self.begin(name)?;
-        let layer = match tree {
-            Tree::Leaves => self.leaf_layer(f),
-            Tree::Tables => self.table_layer(f)?,
+        let Sources { s, w, m } = self.sources;
+        let bottom = match tree {
+            Tree::Leaves => Bottom::Units(leaves::leaves(s, w, m, f)?),
+            Tree::Tables => Bottom::General(leaves::tables(s, w, m, f)),
         };
-        let claim = tree::prove(layer, variables, &mut self.channel, self.progress)?;
+        let claim = tree::prove(bottom, variables, &mut self.channel, self.progress)?;
         self.spend(name, start);
         Ok(claim)
     }

@@ -7,7 +7,7 @@ use monai_inference::shape::Shape;
 use monai_inference::statement::Statement;
 use monai_inference::transcript::{Label, Transcript};
 use monai_inference::verify::absorb_statement;
-use monai_inference::{Preimage, Public, RegisteredModel};
+use monai_inference::{ModelHeader, Preimage, Public, RegisteredModel};
 use monai_model::artefact::Model;
 use monai_protocol::Fr;
 
@@ -94,6 +94,24 @@ pub fn check_relations(
     let mut transcript = Transcript::new();
     absorb_statement(&mut transcript, &s, &model.registered, &[]);
     prove_all(&mut Prover::new(&s, witness, &model.tensors, Channel::new(transcript), &()), &s)
+}
+
+/// [`check_relations`] for a model that is not committed to.
+///
+/// # Errors
+/// As [`check_relations`].
+pub fn check_relations_of(
+    header: &ModelHeader,
+    tensors: &ModelTensors,
+    public: &Public,
+    preimage: &Preimage,
+    witness: &Witness,
+) -> Result<(), ProveError> {
+    let s = Statement::new(header, public, preimage, &witness.rows)?;
+    let mut transcript = Transcript::new();
+    transcript.absorb(Label::Statement, &public.request.0);
+    transcript.absorb(Label::Statement, &public.output.0);
+    prove_all(&mut Prover::new(&s, witness, tensors, Channel::new(transcript), &()), &s)
 }
 
 /// [`prove`] from a witness. A wrong witness gives a proof that is refused, or an error.
