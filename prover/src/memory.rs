@@ -46,9 +46,7 @@ impl MemoryEstimate {
         let tree = leaves * TREE_BYTES;
         // Dense factors of the widest sums: gate times up, the maximum's pointer, the selection.
         let factors = |n: u64, t: Tensor| n * ELEMENT * len(t);
-        let sums = factors(6, Tensor::Gate)
-            .max(factors(3, Tensor::Weight))
-            .max(factors(6, Tensor::LogitLo));
+        let sums = factors(6, Tensor::Gate).max(factors(3, Tensor::Weight)).max(factors(6, Tensor::LogitLo));
         // Folded units of all values, and their weights.
         let reduction = 2 * ELEMENT * (wide(model.len()) + wide(witness.len())) / 32;
         // The combined polynomial, its quotients, and their integers.
