@@ -8,7 +8,7 @@ SHELL := /bin/bash
 ENV := source node/scripts/env.sh &&
 TARGET = $${CARGO_TARGET_DIR:-target}/debug
 
-.PHONY: help setup build devnet test test-rust test-long lint bench-engine
+.PHONY: help setup build devnet test test-rust test-long lint bench-engine bench-proof
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -44,3 +44,6 @@ lint: setup ## formatting and clippy, warnings are errors
 
 bench-engine: setup ## the engine beside llama.cpp on the same GGUF (builds the peer once: 9 minutes); ends in a line of JSON
 	@benches/bench-engine
+
+bench-proof: setup ## a proof of a whole answer, how its cost grows, and EZKL beside it (its keys are made once: 2 minutes); ends in a line of JSON
+	@benches/bench-proof

@@ -81,6 +81,9 @@ pub enum Error {
     /// The engine failed.
     #[error("engine: {0}")]
     Engine(String),
+    /// A proof can't be made.
+    #[error("prover: {0}")]
+    Prover(String),
     /// The sequencer could not start or failed.
     #[error("sequencer: {0}")]
     Sequencer(String),
@@ -127,6 +130,7 @@ impl Error {
             | Self::Listen { .. }
             | Self::Model(_)
             | Self::Engine(_)
+            | Self::Prover(_)
             | Self::Sequencer(_)
             | Self::Child { .. }
             | Self::Local(_) => EXIT_LOCAL,

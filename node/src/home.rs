@@ -63,6 +63,24 @@ impl Home {
         self.0.join("slots")
     }
 
+    /// Powers of tau for proofs.
+    #[must_use]
+    pub fn setup(&self) -> PathBuf {
+        self.0.join("setup")
+    }
+
+    /// Commitments to models.
+    #[must_use]
+    pub fn commitments(&self) -> PathBuf {
+        self.0.join("commitments")
+    }
+
+    /// The queue of proofs, and the token to use it with.
+    #[must_use]
+    pub fn prove(&self) -> PathBuf {
+        self.0.join("prove")
+    }
+
     /// Lines typed in `monai chat`.
     #[must_use]
     pub fn chat_history(&self) -> PathBuf {

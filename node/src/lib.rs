@@ -8,10 +8,12 @@
 //! | [`devnet`] | a whole network of child processes on this machine |
 //! | [`chat`], [`network`], [`openai`] | asking an endpoint |
 //! | [`proxy`], [`audit`], [`anchors`] | trusting none of its answers unseen |
+//! | [`prove`] | proofs of answers, made and verified |
 //! | [`models`], [`keys`], [`home`] | what is kept on disk, and where |
 //!
 //! Deliberately absent: the integer model and its kernels (`monai-model`, `monai-engine`), the rules
-//! of the protocol (`monai-protocol`), and routing (`monai-sequencer`).
+//! of the protocol (`monai-protocol`), the proof system (`monai-inference`, `monai-prover`), and
+//! routing (`monai-sequencer`).
 
 pub mod anchors;
 pub mod audit;
@@ -28,12 +30,13 @@ pub mod logging;
 pub mod models;
 pub mod network;
 pub mod openai;
+pub mod prove;
 pub mod proxy;
 pub mod sequencer;
 pub mod settings;
 pub mod stop;
 
-use cli::{Cli, Command, Layered as _};
+use cli::{Cli, Command, Layered as _, ModelCommand};
 use error::{Error, Result};
 use settings::Settings;
 
@@ -58,6 +61,12 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Chat(options) => in_runtime(chat::run(options.or(settings.chat), &home)),
         Command::Proxy(options) => in_runtime(proxy::run(options.or(settings.proxy), &home)),
         Command::Audit(args) => audit::run(&args, &home),
+        Command::Prove(args) => in_runtime(prove::run(args, &home)),
+        Command::Verify(args) => prove::verify(&args),
+        Command::Model(ModelCommand::Commit { model, out, setup, json }) => {
+            let stored = models::ModelStore::new(home.models()).find(&model)?;
+            in_runtime(prove::commit::run(stored, out, setup, home, json))
+        }
         Command::Model(command) => models::run(command, &home),
         Command::Keys(command) => keys::run(command, &home),
         Command::Network(args) => in_runtime(network::run(args, &settings.chat)),

@@ -16,9 +16,20 @@ fn text(output: &Output) -> (i32, String, String) {
 #[test]
 fn help_and_completions() {
     let dir = tempfile::tempdir().unwrap();
-    for command in
-        ["devnet", "node", "sequencer", "chat", "proxy", "audit", "model", "keys", "network", "store"]
-    {
+    for command in [
+        "devnet",
+        "node",
+        "sequencer",
+        "chat",
+        "proxy",
+        "audit",
+        "prove",
+        "verify",
+        "model",
+        "keys",
+        "network",
+        "store",
+    ] {
         let (code, out, _) = text(&run(monai(dir.path()).args([command, "--help"])));
         assert_eq!(code, 0, "{command}");
         assert!(out.contains("Usage: monai"), "{command}: {out}");

@@ -1,7 +1,7 @@
 //! Proves a greedy or sampled answer of an imported model and prints what each stage costs.
 //!
 //! ```text
-//! cargo run -p monai-prover --example prove_answer -- MODEL.monai SETUP_CACHE PROMPT_IDS OUTPUT_IDS [CHUNK_BITS]
+//! cargo run -p monai-prover --example prove_answer -- MODEL.monai SETUP_CACHE PROMPT_IDS OUTPUT_IDS [CHUNK_BITS [PROOF_FILE]]
 //! ```
 //!
 //! The prompt is the first ids of the vocabulary. The setup is an INSECURE development one, cached in SETUP_CACHE.
@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use monai_inference::{Preimage, Public, verify};
+use monai_inference::{Preimage, ProofFile, Public, verify};
 use monai_model::reference::Reference;
 use monai_model::select::select;
 use monai_protocol::types::Domain;
@@ -31,7 +31,10 @@ fn peak_gib() -> f64 {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().collect();
     let [_, path, cache, n_in, n_out, rest @ ..] = args.as_slice() else {
-        return Err("usage: prove_answer MODEL.monai SETUP_CACHE PROMPT_IDS OUTPUT_IDS [CHUNK_BITS]".into());
+        return Err(
+            "usage: prove_answer MODEL.monai SETUP_CACHE PROMPT_IDS OUTPUT_IDS [CHUNK_BITS [PROOF_FILE]]"
+                .into(),
+        );
     };
     let bits: usize = rest.first().map_or(Ok(21), |b| b.parse())?;
     let (n_in, n_out): (u32, usize) = (n_in.parse()?, n_out.parse()?);
@@ -82,8 +85,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let srs = Srs::insecure_dev_cached(bits, b"prove_answer example", Path::new(cache))?;
     say("setup");
     let tensors = ModelTensors::new(&model, &header)?;
-    let registered = tensors.commit(&header, &srs)?;
-    say(&format!("model committed in {} chunks", registered.chunks.len()));
+    let registered = tensors.commit(&model, &header, &srs)?;
+    say(&format!("model committed in {} chunks", registered.chunks().len()));
     let model = ProvingModel { model: &model, tensors, registered };
     let public = Public {
         request: request.commitment(),
@@ -95,11 +98,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     let (proof, stages) = prove(&model, &srs, &public, &Preimage { request, output })?;
     say(&format!("proved in {:.1} s", start.elapsed().as_secs_f64()));
-    for (name, time) in &stages.0 {
-        println!("{:10.2} s  {name}", time.as_secs_f64());
+    for time in &stages.0 {
+        println!("{:10.2} s {:10.2} core-s  {}", time.wall.as_secs_f64(), time.cpu.as_secs_f64(), time.name);
+    }
+    if let Some(path) = rest.get(1) {
+        std::fs::write(path, ProofFile::new(&model.registered, public, proof.clone()).to_bytes())?;
+        println!("M {}", model.registered.digest());
     }
     let start = Instant::now();
-    verify(&model.registered, srs.key(), &public, &proof)?;
+    verify(&model.registered, &public, &proof)?;
     println!("verified in {:.0} ms, {} bytes", start.elapsed().as_secs_f64() * 1e3, proof.to_bytes().len());
     Ok(())
 }

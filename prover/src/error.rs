@@ -1,6 +1,7 @@
 //! Why an answer can't be proved.
 
 use crate::commit::CommitError;
+use crate::progress::Cancelled;
 use monai_inference::{ShapeError, VerifyError};
 
 /// Why proving stops.
@@ -14,7 +15,10 @@ pub enum ProveError {
     Statement(#[from] VerifyError),
     /// Commitment or opening fail.
     #[error(transparent)]
-    Commit(#[from] CommitError),
+    Commit(CommitError),
+    /// The caller asked to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
     /// The artefact breaks a bound that import proves.
     #[error("the artefact breaks its bounds: {0}")]
     Model(&'static str),
@@ -26,4 +30,13 @@ pub enum ProveError {
         /// What it is.
         got: i128,
     },
+}
+
+impl From<CommitError> for ProveError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Cancelled => Self::Cancelled(Cancelled),
+            other => Self::Commit(other),
+        }
+    }
 }

@@ -1,27 +1,28 @@
 //! The proving party: computes each value that the verifier reads.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use ark_ff::Zero;
 use monai_inference::VerifyError;
-use monai_inference::leaf::{Leaf, Remainder};
+use monai_inference::leaf::Remainder;
 use monai_inference::multilinear::eq_table;
 use monai_inference::party::{Claim, Fingerprint, Party, Query, SumClaim, Tree, TreeClaim};
-use monai_inference::relations::{Sum, Summand, table_components};
+use monai_inference::relations::{Sum, Summand};
 use monai_inference::statement::Statement;
-use monai_inference::tensor::{Owner, Table, Tensor};
+use monai_inference::tensor::Owner;
 use monai_inference::transcript::Label;
 use monai_protocol::Fr;
-use rayon::prelude::*;
 
 use crate::channel::Channel;
 use crate::error::ProveError;
 use crate::factors::{self, Sources};
-use crate::kernels::{Small, dot};
-use crate::tree::{self, Layer};
+use crate::kernels::{Values, fold_low};
+use crate::leaves;
+use crate::model::{ModelTensors, stored};
+use crate::progress::{Progress, Stage, StageTime, Stopwatch, check};
+use crate::sumcheck;
+use crate::tree::{self, Bottom};
 use crate::witness::Witness;
-use crate::{model::ModelTensors, sumcheck};
 
 /// The prover's side of every interaction.
 pub(crate) struct Prover<'a> {
@@ -31,22 +32,47 @@ pub(crate) struct Prover<'a> {
     /// Values of the last sum's factors at its point.
     ends: Vec<Fr>,
     /// Time spent by kind of interaction.
-    pub(crate) spent: BTreeMap<&'static str, Duration>,
+    pub(crate) spent: BTreeMap<&'static str, StageTime>,
+    progress: &'a dyn Progress,
+    /// Sums and trees begun, for the progress.
+    begun: usize,
 }
 
+/// Sums and trees of a statement with every feature; a few more or less are no harm.
+const STEPS: usize = 19;
+
 impl<'a> Prover<'a> {
-    pub(crate) fn new(s: &'a Statement, w: &'a Witness, m: &'a ModelTensors, channel: Channel) -> Self {
+    pub(crate) fn new(
+        s: &'a Statement,
+        w: &'a Witness,
+        m: &'a ModelTensors,
+        channel: Channel,
+        progress: &'a dyn Progress,
+    ) -> Self {
         Self {
             sources: Sources { s, w, m },
             channel,
             claims: Vec::new(),
             ends: Vec::new(),
             spent: BTreeMap::new(),
+            progress,
+            begun: 0,
         }
     }
 
-    fn spend(&mut self, name: &'static str, since: Instant) {
-        *self.spent.entry(name).or_default() += since.elapsed();
+    /// Announces a sum or tree, unless the proof is no longer wanted.
+    fn begin(&mut self, name: &'static str) -> Result<Stopwatch, ProveError> {
+        check(self.progress)?;
+        self.progress.step(Stage::Relations, name, self.begun, STEPS.max(self.begun + 1));
+        self.begun += 1;
+        Ok(Stopwatch::start())
+    }
+
+    fn spend(&mut self, name: &'static str, watch: Stopwatch) {
+        let more = watch.read(name);
+        let time = self.spent.entry(name).or_insert(StageTime { name, ..StageTime::default() });
+        time.wall += more.wall;
+        time.cpu += more.cpu;
     }
 
     fn run<S: Summand + Sync>(&mut self, summand: &S, factors: Vec<Vec<Fr>>, claim: Fr) -> SumClaim {
@@ -55,114 +81,13 @@ impl<'a> Prover<'a> {
         self.ends = ends;
         end
     }
-
-    /// The leaves' denominators, by a table of `alpha - v` for single values.
-    fn leaf_layer(&self, f: &Fingerprint) -> Layer {
-        let (s, w) = (self.sources.s, self.sources.w);
-        let single: Vec<Fr> = (0u64..1 << 16).into_par_iter().map(|v| f.alpha - Fr::from(v)).collect();
-        let beta2 = f.beta * f.beta;
-        let tag = |t: Table| beta2 * beta2 * Fr::from(t.tag());
-        let mut denominators = Vec::with_capacity(s.leaves.leaf_len);
-        let mut places: Vec<_> = s.leaves.leaves.iter().collect();
-        places.sort_by_key(|(_, p)| p.start);
-        for (leaf, place) in places {
-            let top = f.alpha - tag(leaf.table());
-            let look = |v: usize| single.get(v).copied().unwrap_or_else(|| f.alpha - Fr::from(v as u64));
-            let get = |t: Tensor, i: usize| Fr::from(w.slice(t)[i]);
-            let denominator = |i: usize| match leaf {
-                Leaf::Range(t) => {
-                    let v = w.slice(*t)[i];
-                    usize::try_from(v).map_or_else(|_| f.alpha - Fr::from(v), look)
-                }
-                Leaf::Remainder(r) => w.remainders.get(r).map_or(f.alpha, |v| look(v[i].into())),
-                Leaf::Silu => top - get(Tensor::Gate, i) - f.beta * get(Tensor::Silu, i),
-                Leaf::Exp => {
-                    top - get(Tensor::DistanceLo, i)
-                        - f.beta * get(Tensor::Weight, i)
-                        - beta2 * get(Tensor::Far, i)
-                }
-                Leaf::Weight => {
-                    top - get(Tensor::LogitLo, i)
-                        - f.beta * get(Tensor::LogitWeight, i)
-                        - beta2 * get(Tensor::LogitFar, i)
-                }
-                Leaf::Distance => {
-                    let shape = &s.shape;
-                    let (key, row) = (i & 63, (i >> 6) & (shape.positions() - 1));
-                    let segment = (i >> (6 + shape.position_bits)) & (shape.segments() - 1);
-                    let visible = if segment * 64 + key <= row { beta2 } else { Fr::zero() };
-                    top - get(Tensor::DistanceHi, i)
-                        - Fr::from(1u64 << 16)
-                        - f.beta * get(Tensor::Far, i)
-                        - visible
-                }
-                Leaf::LogitDistance => {
-                    let id = (i & 63) + ((i >> (6 + s.shape.output_bits)) << 6);
-                    let visible = if id < s.shape.vocab { beta2 } else { Fr::zero() };
-                    top - get(Tensor::LogitHi, i)
-                        - Fr::from(1u64 << 16)
-                        - f.beta * get(Tensor::LogitFar, i)
-                        - visible
-                }
-                Leaf::Compare => {
-                    let row = (i >> 6) & ((1 << s.shape.output_bits) - 1);
-                    let delta = s.rows.get(row).map_or(0, |r| u64::from(r.delta));
-                    top - get(Tensor::LogitLo, i)
-                        - Fr::from((1u64 << 16) - delta)
-                        - f.beta * get(Tensor::Keep, i)
-                        - beta2 * get(Tensor::LogitFar, i)
-                        - beta2 * f.beta * get(Tensor::Below, i)
-                }
-                Leaf::Power => {
-                    top - get(Tensor::FfnExponent, i)
-                        - f.beta * get(Tensor::FfnDown, i)
-                        - beta2 * get(Tensor::FfnUp, i)
-                        - beta2 * f.beta * get(Tensor::FfnNonzero, i)
-                }
-            };
-            denominators.par_extend((0..place.len()).into_par_iter().with_min_len(1 << 10).map(denominator));
-        }
-        Layer { numerators: Vec::new(), denominators }
-    }
-
-    fn table_layer(&self, f: &Fingerprint) -> Result<Layer, VerifyError> {
-        let s = self.sources.s;
-        let beta2 = f.beta * f.beta;
-        let (mut numerators, mut denominators) = (Vec::new(), Vec::new());
-        let mut places: Vec<_> = s.leaves.tables.iter().collect();
-        places.sort_by_key(|(_, p)| p.start);
-        for (table, place) in places {
-            let counts = self.sources.w.slice(Tensor::Multiplicity(*table));
-            numerators.extend(counts.iter().map(|c| Fr::from(*c)));
-            let content = self.sources.m.slice(Tensor::Content(*table));
-            let top = f.alpha - beta2 * beta2 * Fr::from(table.tag());
-            let entries: Vec<Fr> = (0..place.len())
-                .into_par_iter()
-                .with_min_len(1 << 10)
-                .map(|i| {
-                    let bits: Vec<Fr> = (0..place.low).map(|j| Fr::from((i >> j & 1) as u64)).collect();
-                    let content = content.get(i & 0xffff).map_or_else(Fr::zero, |v| Fr::from(*v));
-                    let [c0, c1, c2, c3] = table_components(*table, &bits, content)?;
-                    Ok(top - c0 - f.beta * (c1 + f.beta * (c2 + f.beta * c3)))
-                })
-                .collect::<Result<_, VerifyError>>()?;
-            denominators.extend(entries);
-        }
-        Ok(Layer { numerators, denominators })
-    }
 }
 
 /// `sum_u weights[u] T_{start+u}(low)`.
-fn evaluate<T: Small>(values: &[T], low: &[Fr], start: usize, weights: &[Fr]) -> Fr {
+fn evaluate<V: Values>(values: V, low: &[Fr], start: usize, weights: &[Fr]) -> Fr {
     let eq = eq_table(low);
-    values
-        .par_chunks(eq.len())
-        .with_min_len(16)
-        .skip(start)
-        .zip(weights)
-        .filter(|(_, w)| !w.is_zero())
-        .map(|(unit, w)| *w * dot(unit, &eq))
-        .sum()
+    let units = fold_low(values.part(start << low.len(), weights.len() << low.len()), &eq);
+    units.iter().zip(weights).map(|(v, w)| *v * w).sum()
 }
 
 impl Party for Prover<'_> {
@@ -173,11 +98,13 @@ impl Party for Prover<'_> {
     }
 
     fn open(&mut self, query: Query) -> Result<Fr, ProveError> {
-        let clock = Instant::now();
+        let clock = Stopwatch::start();
         let (low, start, weights) = (&query.low, query.start, &query.weights);
         let value = match query.tensor.owner() {
             Owner::Witness => evaluate(self.sources.w.slice(query.tensor), low, start, weights),
-            Owner::Model => evaluate(self.sources.m.slice(query.tensor), low, start, weights),
+            Owner::Model => {
+                stored!(self.sources.m.get(query.tensor), v => evaluate(v, low, start, weights))
+            }
         };
         self.channel.send(Label::Opened, value);
         self.claims.push(Claim { query, value });
@@ -186,7 +113,7 @@ impl Party for Prover<'_> {
     }
 
     fn remainder(&mut self, r: Remainder, low: &[Fr], weights: &[Fr]) -> Result<Fr, ProveError> {
-        let start = Instant::now();
+        let start = Stopwatch::start();
         let values = self.sources.w.remainders.get(&r).map_or(&[][..], Vec::as_slice);
         let value = evaluate(values, low, 0, weights);
         self.channel.send(Label::Remainder, value);
@@ -196,7 +123,7 @@ impl Party for Prover<'_> {
 
     fn sum(&mut self, sum: &Sum, claim: Fr) -> Result<SumClaim, ProveError> {
         let c = self.sources;
-        let start = Instant::now();
+        let start = self.begin(sum.name())?;
         let end = match sum {
             Sum::Linear(x) => {
                 let (f, head) = factors::linear(c, x);
@@ -248,12 +175,17 @@ impl Party for Prover<'_> {
     }
 
     fn tree(&mut self, tree: Tree, f: &Fingerprint, variables: usize) -> Result<TreeClaim, ProveError> {
-        let start = Instant::now();
-        let (name, layer) = match tree {
-            Tree::Leaves => ("fraction tree of the leaves", self.leaf_layer(f)),
-            Tree::Tables => ("fraction tree of the tables", self.table_layer(f)?),
+        let name = match tree {
+            Tree::Leaves => "fraction tree of the leaves",
+            Tree::Tables => "fraction tree of the tables",
         };
-        let claim = tree::prove(layer, variables, &mut self.channel);
+        let start = self.begin(name)?;
+        let Sources { s, w, m } = self.sources;
+        let bottom = match tree {
+            Tree::Leaves => Bottom::Units(leaves::leaves(s, w, m, f)?),
+            Tree::Tables => Bottom::General(leaves::tables(s, w, m, f)),
+        };
+        let claim = tree::prove(bottom, variables, &mut self.channel, self.progress)?;
         self.spend(name, start);
         Ok(claim)
     }

@@ -1,7 +1,5 @@
 //! From an answer to its proof.
 
-use std::time::{Duration, Instant};
-
 use ark_ff::One;
 use monai_inference::proof::Proof;
 use monai_inference::relations::prove_all;
@@ -9,17 +7,18 @@ use monai_inference::shape::Shape;
 use monai_inference::statement::Statement;
 use monai_inference::transcript::{Label, Transcript};
 use monai_inference::verify::absorb_statement;
-use monai_inference::{Preimage, Public, RegisteredModel};
+use monai_inference::{ModelHeader, Preimage, Public, RegisteredModel};
 use monai_model::artefact::Model;
 use monai_protocol::Fr;
 
 use crate::channel::Channel;
-use crate::commit::{ChunkRef, Srs, open};
+use crate::commit::{ChunkRef, Srs, open_watched};
 use crate::error::ProveError;
 use crate::model::ModelTensors;
 use crate::party::Prover;
+use crate::progress::{Progress, Stage, StageTime, Stopwatch, check};
 use crate::reduce;
-use crate::witness::{Witness, trace};
+use crate::witness::{Witness, trace_watched};
 
 /// A model that is ready to prove with: artefact, laid-out tensors, registration.
 #[derive(Debug)]
@@ -34,13 +33,13 @@ pub struct ProvingModel<'a> {
 
 /// Time spent in each stage. What follows "relations" is part of it.
 #[derive(Clone, Debug, Default)]
-pub struct Stages(pub Vec<(&'static str, Duration)>);
+pub struct Stages(pub Vec<StageTime>);
 
 impl Stages {
     fn time<T>(&mut self, name: &'static str, f: impl FnOnce() -> T) -> T {
-        let start = Instant::now();
+        let watch = Stopwatch::start();
         let out = f();
-        self.0.push((name, start.elapsed()));
+        self.0.push(watch.read(name));
         out
     }
 }
@@ -55,12 +54,27 @@ pub fn prove(
     public: &Public,
     preimage: &Preimage,
 ) -> Result<(Proof, Stages), ProveError> {
+    prove_watched(model, srs, public, preimage, &())
+}
+
+/// [`prove`] that tells how far it is and can be cancelled.
+///
+/// # Errors
+/// As [`prove`], and [`ProveError::Cancelled`].
+pub fn prove_watched(
+    model: &ProvingModel<'_>,
+    srs: &Srs,
+    public: &Public,
+    preimage: &Preimage,
+    progress: &dyn Progress,
+) -> Result<(Proof, Stages), ProveError> {
     let mut stages = Stages::default();
-    let header = &model.registered.header;
+    let header = model.registered.header();
     let shape = Shape::new(header, preimage.request.prompt.len(), preimage.output.len())?;
-    let witness =
-        stages.time("witness", || trace(model.model, &shape, &preimage.request, &preimage.output))?;
-    let proof = prove_witness(model, srs, public, preimage, &witness, &mut stages)?;
+    let witness = stages.time(Stage::Witness.name(), || {
+        trace_watched(model.model, &shape, &preimage.request, &preimage.output, progress)
+    })?;
+    let proof = prove_witness(model, srs, public, preimage, &witness, &mut stages, progress)?;
     Ok((proof, stages))
 }
 
@@ -76,10 +90,28 @@ pub fn check_relations(
     preimage: &Preimage,
     witness: &Witness,
 ) -> Result<(), ProveError> {
-    let s = Statement::new(&model.registered.header, public, preimage, &witness.rows)?;
+    let s = Statement::new(model.registered.header(), public, preimage, &witness.rows)?;
     let mut transcript = Transcript::new();
     absorb_statement(&mut transcript, &s, &model.registered, &[]);
-    prove_all(&mut Prover::new(&s, witness, &model.tensors, Channel::new(transcript)), &s)
+    prove_all(&mut Prover::new(&s, witness, &model.tensors, Channel::new(transcript), &()), &s)
+}
+
+/// [`check_relations`] for a model that is not committed to.
+///
+/// # Errors
+/// As [`check_relations`].
+pub fn check_relations_of(
+    header: &ModelHeader,
+    tensors: &ModelTensors,
+    public: &Public,
+    preimage: &Preimage,
+    witness: &Witness,
+) -> Result<(), ProveError> {
+    let s = Statement::new(header, public, preimage, &witness.rows)?;
+    let mut transcript = Transcript::new();
+    transcript.absorb(Label::Statement, &public.request.0);
+    transcript.absorb(Label::Statement, &public.output.0);
+    prove_all(&mut Prover::new(&s, witness, tensors, Channel::new(transcript), &()), &s)
 }
 
 /// [`prove`] from a witness. A wrong witness gives a proof that is refused, or an error.
@@ -93,30 +125,42 @@ pub fn prove_witness(
     preimage: &Preimage,
     witness: &Witness,
     stages: &mut Stages,
+    progress: &dyn Progress,
 ) -> Result<Proof, ProveError> {
     let registered = &model.registered;
-    let s = Statement::new(&registered.header, public, preimage, &witness.rows)?;
+    let s = Statement::new(registered.header(), public, preimage, &witness.rows)?;
     let chunk = 1usize << s.shape.chunk_bits;
     let mut chunks: Vec<ChunkRef<'_>> = witness.values.chunks(chunk).map(ChunkRef::I32).collect();
-    let commitments = stages.time("commit", || srs.commit_all(&chunks))?;
+    let commitments = stages.time(Stage::Commit.name(), || {
+        let commit = |(i, c): (usize, &ChunkRef<'_>)| {
+            progress.step(Stage::Commit, "chunk", i, chunks.len());
+            srs.commit_watched(*c, progress)
+        };
+        chunks.iter().enumerate().map(commit).collect::<Result<Vec<_>, _>>()
+    })?;
     let mut transcript = Transcript::new();
     absorb_statement(&mut transcript, &s, registered, &commitments);
 
-    let mut prover = Prover::new(&s, witness, &model.tensors, Channel::new(transcript));
-    stages.time("relations", || prove_all(&mut prover, &s))?;
+    let mut prover = Prover::new(&s, witness, &model.tensors, Channel::new(transcript), progress);
+    stages.time(Stage::Relations.name(), || prove_all(&mut prover, &s))?;
     let Prover { mut channel, claims, spent, .. } = prover;
-    stages.0.extend(spent);
-    let (point, values) = stages.time("reduce", || {
-        reduce::prove(&s, &witness.values, model.tensors.values(), &claims, &mut channel)
+    stages.0.extend(spent.into_values());
+    let (point, values) = stages.time(Stage::Reduction.name(), || {
+        progress.step(Stage::Reduction, "reduction", 0, 1);
+        reduce::prove(&s, &witness.values, &model.tensors, &claims, &mut channel)
     })?;
+    check(progress)?;
     let xi = channel.challenge(Label::Batch);
     let Channel { mut transcript, messages } = channel;
 
     let coefficients: Vec<Fr> =
         std::iter::successors(Some(Fr::one()), |x| Some(*x * xi)).take(values.len()).collect();
-    chunks.extend(model.tensors.chunks(s.shape.chunk_bits).into_iter().map(ChunkRef::I64));
-    let all: Vec<_> = commitments.iter().chain(&registered.chunks).copied().collect();
-    let (_, opening) =
-        stages.time("open", || open(srs, &chunks, &all, &coefficients, &point, &mut transcript))?;
+    let parts = model.tensors.chunks(s.shape.chunk_bits);
+    chunks.extend(parts.iter().map(|p| ChunkRef::Joined(p)));
+    let all: Vec<_> = commitments.iter().chain(registered.chunks()).copied().collect();
+    let (_, opening) = stages.time(Stage::Opening.name(), || {
+        open_watched(srs, &chunks, &all, &coefficients, &point, &mut transcript, progress)
+    })?;
+    progress.step(Stage::Opening, "done", 1, 1);
     Ok(Proof { preimage: preimage.clone(), rows: witness.rows.clone(), commitments, messages, opening })
 }

@@ -17,14 +17,15 @@ use monai_protocol::Fr;
 use rayon::prelude::*;
 
 use crate::channel::Channel;
-use crate::kernels::{Small, fold_low, fold_units};
+use crate::kernels::{Values, fold_low, fold_units};
+use crate::model::{ModelTensors, stored};
 use crate::sumcheck::bind;
 
 /// Proves all claims; returns the common point and sends the chunks' values there.
 pub(crate) fn prove(
     s: &Statement,
     witness: &[i32],
-    model: &[i64],
+    model: &ModelTensors,
     claims: &[Claim],
     channel: &mut Channel,
 ) -> Result<(Vec<Fr>, Vec<Fr>), VerifyError> {
@@ -43,7 +44,7 @@ pub(crate) fn prove(
         .map(|(span, power)| {
             let mut folded = match span.owner {
                 Owner::Witness => folded(witness, span, bits),
-                Owner::Model => folded(model, span, bits),
+                Owner::Model => folded_model(model, span, bits),
             };
             folded.iter_mut().for_each(|x| *x *= power);
             (folded, eq_table(&span.low))
@@ -65,8 +66,14 @@ pub(crate) fn prove(
     let chunk_units = 1usize << (s.shape.chunk_bits - bits);
     let offset = s.witness.chunks();
     let mut values: Vec<Vec<Fr>> = Vec::with_capacity(offset + s.model.chunks());
-    values.extend(witness.chunks(chunk_units << bits).map(|chunk| folded_chunk(chunk, &low)));
-    values.extend(model.chunks(chunk_units << bits).map(|chunk| folded_chunk(chunk, &low)));
+    values.extend(witness.chunks(chunk_units << bits).map(|chunk| fold_low(chunk, &low)));
+    // Tensors lie one after another and begin on whole units.
+    let mut units = Vec::with_capacity(model.len() >> bits);
+    for (start, tensor) in model.pieces() {
+        debug_assert!(start == units.len() << bits);
+        units.extend(stored!(tensor, v => fold_low(v, &low)));
+    }
+    values.extend(units.chunks(chunk_units).map(<[Fr]>::to_vec));
     let mut weights: Vec<Vec<Fr>> = values.iter().map(|v| vec![Fr::zero(); v.len()]).collect();
     for (span, power) in spans.iter().zip(&powers) {
         let scale = *power * eq_points(&span.low, &point);
@@ -92,13 +99,18 @@ pub(crate) fn prove(
     Ok((point, values))
 }
 
-fn folded<T: Small>(values: &[T], span: &Span, bits: usize) -> Vec<Fr> {
-    let start = span.first << bits;
-    fold_units(&values[start..start + (span.weights.len() << bits)], &span.weights, 1 << bits)
+fn folded<V: Values>(values: V, span: &Span, bits: usize) -> Vec<Fr> {
+    fold_units(values.part(span.first << bits, span.weights.len() << bits), &span.weights, 1 << bits)
 }
 
-fn folded_chunk<T: Small>(chunk: &[T], low: &[Fr]) -> Vec<Fr> {
-    fold_low(chunk, low)
+/// A span lies inside one tensor.
+fn folded_model(model: &ModelTensors, span: &Span, bits: usize) -> Vec<Fr> {
+    let at = span.first << bits;
+    let found = model.pieces().take_while(|(start, _)| *start <= at).last();
+    let Some((start, tensor)) = found else { return vec![Fr::zero(); 1 << bits] };
+    stored!(tensor, v => {
+        fold_units(v.part(at - start, span.weights.len() << bits), &span.weights, 1 << bits)
+    })
 }
 
 /// One round of `sum over tables of sum a b`: sends the values at 0 and 2.

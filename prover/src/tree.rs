@@ -1,7 +1,8 @@
 //! The fraction trees of the lookup argument.
 //!
 //! Layer 0 holds the leaves, each following layer the sums of adjacent pairs. Only real nodes are stored: beyond the last
-//! one, a node is `0 / 1`.
+//! one, a node is `0 / 1`. Leaves with unit numerators are entries of a table, so neither they nor the layer above them are
+//! stored at all: both are computed again from 4-byte indices, which takes an eighth of the memory.
 //!
 //! A layer's summand is `eq (p0 q1 + p1 q0 + l q0 q1)` with a merging challenge `l`. With `a = p0 + l q0` it is
 //! `eq (a q1 + p1 q0)`; where both numerators are the same `p` (leaves), it is `eq ((p + l q0)(p + l q1) - p^2) / l`, and
@@ -15,41 +16,137 @@ use monai_protocol::Fr;
 use rayon::prelude::*;
 
 use crate::channel::Channel;
+use crate::kernels::WideSum;
+use crate::progress::{Cancelled, Progress, check};
 
-/// The real nodes of one layer. `numerators` is empty where all are 1.
+/// Stored nodes of one layer.
 #[derive(Clone, Debug)]
 pub(crate) struct Layer {
     pub(crate) numerators: Vec<Fr>,
     pub(crate) denominators: Vec<Fr>,
 }
 
-impl Layer {
-    /// The parents of this layer's nodes.
-    fn parents(&self) -> Self {
-        let unit = self.numerators.is_empty();
-        let (numerators, denominators) = self
-            .denominators
-            .par_chunks(2)
-            .enumerate()
+/// Leaves with numerator 1: leaf `i` has the denominator `table[index[i]]`. Their number is even.
+#[derive(Clone, Debug)]
+pub(crate) struct Leaves {
+    pub(crate) table: Vec<Fr>,
+    pub(crate) index: Vec<u32>,
+}
+
+/// The lowest layer of a tree.
+#[derive(Clone, Debug)]
+pub(crate) enum Bottom {
+    /// Any fractions.
+    General(Layer),
+    /// Unit fractions.
+    Units(Leaves),
+}
+
+/// Nodes of a layer, stored or not.
+trait Nodes: Sync {
+    /// Their number.
+    fn count(&self) -> usize;
+
+    /// Numerators, then denominators, of nodes `2 i` and `2 i + 1`, where the first is a real one.
+    fn pair(&self, i: usize) -> [Fr; 4];
+
+    /// Number of pairs.
+    fn pairs(&self) -> usize {
+        self.count().div_ceil(2)
+    }
+
+    /// The layer above, stored.
+    fn parents(&self) -> Layer {
+        let (numerators, denominators) = (0..self.pairs())
+            .into_par_iter()
             .with_min_len(1 << 9)
-            .map(|(i, q)| match (q, unit) {
-                ([q0, q1], true) => (*q0 + q1, *q0 * q1),
-                ([q0, q1], false) => {
-                    let (p0, p1) = (self.numerators[2 * i], self.numerators[2 * i + 1]);
-                    (p0 * q1 + p1 * q0, *q0 * q1)
-                }
-                (_, true) => (Fr::one(), q[0]),
-                (_, false) => (self.numerators[2 * i], q[0]),
+            .map(|i| {
+                let [p0, p1, q0, q1] = self.pair(i);
+                (p0 * q1 + p1 * q0, q0 * q1)
             })
             .unzip();
-        Self { numerators, denominators }
+        Layer { numerators, denominators }
     }
 }
 
-/// Proves the sum of a layer's fractions over `2^variables` places. Layers with implicit numerators have an even length.
-pub(crate) fn prove(leaves: Layer, variables: usize, channel: &mut Channel) -> TreeClaim {
-    let mut layers = vec![leaves];
-    for _ in 0..variables {
+impl Nodes for Layer {
+    fn count(&self) -> usize {
+        self.denominators.len()
+    }
+
+    #[inline(always)]
+    fn pair(&self, i: usize) -> [Fr; 4] {
+        let (p, q) = (&self.numerators, &self.denominators);
+        let p1 = p.get(2 * i + 1).copied().unwrap_or_else(Fr::zero);
+        let q1 = q.get(2 * i + 1).copied().unwrap_or_else(Fr::one);
+        [p[2 * i], p1, q[2 * i], q1]
+    }
+}
+
+impl Leaves {
+    #[inline(always)]
+    fn get(&self, i: usize) -> Fr {
+        self.table[self.index[i] as usize]
+    }
+}
+
+/// The sums of adjacent leaves.
+struct Sums<'a>(&'a Leaves);
+
+impl Sums<'_> {
+    #[inline(always)]
+    fn node(&self, i: usize) -> (Fr, Fr) {
+        let (a, b) = (self.0.get(2 * i), self.0.get(2 * i + 1));
+        (a + b, a * b)
+    }
+}
+
+impl Nodes for Sums<'_> {
+    fn count(&self) -> usize {
+        self.0.index.len() / 2
+    }
+
+    #[inline(always)]
+    fn pair(&self, i: usize) -> [Fr; 4] {
+        let (p0, q0) = self.node(2 * i);
+        let (p1, q1) = if 2 * i + 1 < self.count() { self.node(2 * i + 1) } else { (Fr::zero(), Fr::one()) };
+        [p0, p1, q0, q1]
+    }
+}
+
+/// Proves the sum of the fractions over `2^variables` places.
+///
+/// # Errors
+/// [`Cancelled`], asked for once a layer.
+pub(crate) fn prove(
+    bottom: Bottom,
+    variables: usize,
+    channel: &mut Channel,
+    progress: &dyn Progress,
+) -> Result<TreeClaim, Cancelled> {
+    let mut layers = Vec::with_capacity(variables + 1);
+    let leaves = match bottom {
+        Bottom::General(layer) => {
+            layers.push(layer);
+            None
+        }
+        Bottom::Units(leaves) => Some(leaves),
+    };
+    // Layers that are not stored.
+    let missing = if leaves.is_some() { variables.min(2) } else { 0 };
+    if let Some(leaves) = &leaves {
+        let ones = || Layer {
+            numerators: vec![Fr::one(); leaves.index.len()],
+            denominators: (0..leaves.index.len()).map(|i| leaves.get(i)).collect(),
+        };
+        layers.push(match missing {
+            0 => ones(),
+            1 => ones().parents(),
+            _ => Sums(leaves).parents(),
+        });
+    }
+    for _ in missing..variables {
+        check(progress)?;
         let parents = layers[layers.len() - 1].parents();
         layers.push(parents);
     }
@@ -58,36 +155,81 @@ pub(crate) fn prove(leaves: Layer, variables: usize, channel: &mut Channel) -> T
         root.map_or((Fr::zero(), Fr::one()), |r| (r.numerators[0], r.denominators[0]));
     channel.send(Label::Root, root_numerator);
     channel.send(Label::Root, root_denominator);
-    let (mut numerator, mut denominator) = (root_numerator, root_denominator);
-    let mut point: Vec<Fr> = Vec::new();
+    let mut walk = Walk { numerator: root_numerator, denominator: root_denominator, point: Vec::new() };
     while let Some(layer) = layers.pop() {
-        let merge = channel.challenge(Label::Tree);
-        let claim = numerator + merge * denominator;
-        let (inner, [p0, p1, q0, q1]) = if layer.numerators.is_empty() {
-            unit_layer(&layer.denominators, &point, merge, claim, channel)
-        } else {
-            general_layer(&layer, &point, merge, claim, channel)
-        };
-        drop(layer);
-        let x = channel.challenge(Label::Tree);
-        numerator = p0 + x * (p1 - p0);
-        denominator = q0 + x * (q1 - q0);
-        point = std::iter::once(x).chain(inner).collect();
+        check(progress)?;
+        walk.down(channel, |point, merge, claim, channel| {
+            general_layer(&layer, point, merge, claim, channel)
+        });
     }
-    TreeClaim { root_numerator, root_denominator, point, numerator, denominator }
+    if let Some(leaves) = &leaves {
+        if missing == 2 {
+            check(progress)?;
+            walk.down(channel, |point, merge, claim, channel| {
+                general_layer(&Sums(leaves), point, merge, claim, channel)
+            });
+        }
+        if missing > 0 {
+            check(progress)?;
+            walk.down(channel, |point, merge, claim, channel| {
+                unit_layer(leaves, point, merge, claim, channel)
+            });
+        }
+    }
+    let Walk { numerator, denominator, point } = walk;
+    Ok(TreeClaim { root_numerator, root_denominator, point, numerator, denominator })
 }
 
-/// A prefix of a multilinear polynomial's values, with the value of all others.
-struct Prefix {
-    values: Vec<Fr>,
-    absent: Fr,
+/// The claim on a layer, on the way from the root to the leaves.
+struct Walk {
+    numerator: Fr,
+    denominator: Fr,
+    point: Vec<Fr>,
 }
 
-impl Prefix {
+impl Walk {
+    /// From a layer's claim to that of the layer below.
+    fn down(
+        &mut self,
+        channel: &mut Channel,
+        layer: impl FnOnce(&[Fr], Fr, Fr, &mut Channel) -> (Vec<Fr>, [Fr; 4]),
+    ) {
+        let merge = channel.challenge(Label::Tree);
+        let claim = self.numerator + merge * self.denominator;
+        let (inner, [p0, p1, q0, q1]) = layer(&self.point, merge, claim, channel);
+        let x = channel.challenge(Label::Tree);
+        self.numerator = p0 + x * (p1 - p0);
+        self.denominator = q0 + x * (q1 - q0);
+        self.point = std::iter::once(x).chain(inner).collect();
+    }
+}
+
+/// Prefixes of `K` multilinear polynomials' values side by side, with the values of all others.
+struct Prefixes<const K: usize> {
+    values: Vec<[Fr; K]>,
+    absent: [Fr; K],
+}
+
+/// `low + x (high - low)`.
+#[inline(always)]
+fn between<const K: usize>(low: &[Fr; K], high: &[Fr; K], x: Fr) -> [Fr; K] {
+    std::array::from_fn(|k| low[k] + x * (high[k] - low[k]))
+}
+
+impl<const K: usize> Prefixes<K> {
+    /// Binds the first variable of values that are computed, not stored.
+    fn bound(count: usize, absent: [Fr; K], x: Fr, get: impl Fn(usize) -> [Fr; K] + Sync) -> Self {
+        let values = (0..count.div_ceil(2))
+            .into_par_iter()
+            .with_min_len(1 << 10)
+            .map(|i| between(&get(2 * i), &if 2 * i + 1 < count { get(2 * i + 1) } else { absent }, x))
+            .collect();
+        Self { values, absent }
+    }
+
     #[inline(always)]
-    fn pair(&self, i: usize) -> (Fr, Fr) {
-        let low = self.values[2 * i];
-        (low, self.values.get(2 * i + 1).copied().unwrap_or(self.absent) - low)
+    fn pair(&self, i: usize) -> (&[Fr; K], &[Fr; K]) {
+        (&self.values[2 * i], self.values.get(2 * i + 1).unwrap_or(&self.absent))
     }
 
     fn bind(&mut self, x: Fr) {
@@ -96,8 +238,8 @@ impl Prefix {
             .into_par_iter()
             .with_min_len(1 << 10)
             .map(|i| {
-                let (low, step) = self.pair(i);
-                low + x * step
+                let (low, high) = self.pair(i);
+                between(low, high, x)
             })
             .collect();
     }
@@ -112,14 +254,14 @@ fn weighted(point: &[Fr], n: usize, f: impl Fn(usize) -> (Fr, Fr) + Sync) -> (Fr
         .par_iter()
         .enumerate()
         .map(|(hi, e)| {
-            let (mut a, mut b) = (Fr::zero(), Fr::zero());
+            let (mut a, mut b) = (WideSum::default(), WideSum::default());
             let first = hi * inner.len();
             for (i, e) in (first..n).zip(&inner) {
                 let (x, y) = f(i);
-                a += *e * x;
-                b += *e * y;
+                a.add(e, &x);
+                b.add(e, &y);
             }
-            (a * e, b * e)
+            (a.finish() * e, b.finish() * e)
         })
         .reduce(|| (Fr::zero(), Fr::zero()), |a, b| (a.0 + b.0, a.1 + b.1))
 }
@@ -145,71 +287,96 @@ impl Rounds<'_> {
     }
 }
 
+/// `a q1 + p1 q0` at 0, and its leading coefficient, between two quadruples `[a, p1, q0, q1]`.
+#[inline(always)]
+fn cross(low: &[Fr; 4], high: &[Fr; 4]) -> (Fr, Fr) {
+    let [a, p1, q0, q1] = low;
+    let [da, dp1, dq0, dq1]: [Fr; 4] = std::array::from_fn(|k| high[k] - low[k]);
+    (*a * q1 + *p1 * q0, da * dq1 + dp1 * dq0)
+}
+
 fn general_layer(
-    layer: &Layer,
+    nodes: &impl Nodes,
     point: &[Fr],
     merge: Fr,
     claim: Fr,
     channel: &mut Channel,
 ) -> (Vec<Fr>, [Fr; 4]) {
-    let (p, q) = (&layer.numerators, &layer.denominators);
-    let pairs = q.len().div_ceil(2);
-    let every = |f: &(dyn Fn(usize) -> Fr + Sync), absent: Fr| Prefix {
-        values: (0..pairs).into_par_iter().with_min_len(1 << 10).map(f).collect(),
-        absent,
+    let pairs = nodes.pairs();
+    let quadruple = |i: usize| {
+        let [p0, p1, q0, q1] = nodes.pair(i);
+        [p0 + merge * q0, p1, q0, q1]
     };
-    let get = |v: &[Fr], i: usize, absent: Fr| v.get(i).copied().unwrap_or(absent);
-    let mut a = every(&|i| p[2 * i] + merge * q[2 * i], merge);
-    let mut p1 = every(&|i| get(p, 2 * i + 1, Fr::zero()), Fr::zero());
-    let mut q0 = every(&|i| q[2 * i], Fr::one());
-    let mut q1 = every(&|i| get(q, 2 * i + 1, Fr::one()), Fr::one());
+    let absent = [merge, Fr::zero(), Fr::one(), Fr::one()];
     let mut rounds = Rounds { claim, bound: Fr::one(), channel };
     let mut inner = Vec::with_capacity(point.len());
+    let mut bound: Option<Prefixes<4>> = None;
     for (j, r) in point.iter().enumerate() {
         let rest = &point[j + 1..];
-        let half = q0.values.len().div_ceil(2);
-        let (t0, leading) = weighted(rest, half, |i| {
-            let ((a, da), (p1, dp1)) = (a.pair(i), p1.pair(i));
-            let ((q0, dq0), (q1, dq1)) = (q0.pair(i), q1.pair(i));
-            (a * q1 + p1 * q0, da * dq1 + dp1 * dq0)
-        });
+        let count = bound.as_ref().map_or(pairs, |b| b.values.len());
+        let half = count.div_ceil(2);
+        let (t0, leading) = match &bound {
+            Some(b) => weighted(rest, half, |i| {
+                let (low, high) = b.pair(i);
+                cross(low, high)
+            }),
+            None => weighted(rest, half, |i| {
+                let high = if 2 * i + 1 < pairs { quadruple(2 * i + 1) } else { absent };
+                cross(&quadruple(2 * i), &high)
+            }),
+        };
         // Pairs of absent nodes give `merge` each, and nothing to the leading coefficient.
         let x = rounds.step(*r, t0 + merge * (Fr::one() - less_than(rest, half)), leading);
-        rayon::join(|| (a.bind(x), p1.bind(x)), || (q0.bind(x), q1.bind(x)));
+        match &mut bound {
+            Some(b) => b.bind(x),
+            None => bound = Some(Prefixes::bound(pairs, absent, x, quadruple)),
+        }
         inner.push(x);
     }
-    let (q0, q1) = (q0.values[0], q1.values[0]);
-    let ends = [a.values[0] - merge * q0, p1.values[0], q0, q1];
+    let [a, p1, q0, q1] = bound.map_or_else(|| quadruple(0), |b| b.values[0]);
+    let ends = [a - merge * q0, p1, q0, q1];
     for x in &ends {
         rounds.channel.send(Label::TreeEnd, *x);
     }
     (inner, ends)
 }
 
-fn unit_layer(q: &[Fr], point: &[Fr], merge: Fr, claim: Fr, channel: &mut Channel) -> (Vec<Fr>, [Fr; 4]) {
-    let pairs = q.len() / 2;
-    let side = |which: usize| Prefix {
-        values: (0..pairs)
-            .into_par_iter()
-            .with_min_len(1 << 10)
-            .map(|i| Fr::one() + merge * q[2 * i + which])
-            .collect(),
-        absent: merge,
+fn unit_layer(
+    leaves: &Leaves,
+    point: &[Fr],
+    merge: Fr,
+    claim: Fr,
+    channel: &mut Channel,
+) -> (Vec<Fr>, [Fr; 4]) {
+    let pairs = leaves.index.len() / 2;
+    // `1 + merge q` for every entry of the table, so that a leaf costs no product.
+    let table: Vec<Fr> = leaves.table.par_iter().map(|q| Fr::one() + merge * q).collect();
+    let sides = |i: usize| {
+        let at = |i: usize| table[leaves.index[i] as usize];
+        [at(2 * i), at(2 * i + 1)]
     };
-    let (mut a, mut b) = (side(0), side(1));
+    let absent = [merge; 2];
+    let product = |low: &[Fr; 2], high: &[Fr; 2]| (low[0] * low[1], (high[0] - low[0]) * (high[1] - low[1]));
     let inverse = merge.inverse().unwrap_or_else(Fr::zero);
     // The numerators: 1 for all real pairs but the last, whose value changes as absent ones are bound into it.
     let mut last = Fr::one();
     let mut rounds = Rounds { claim, bound: Fr::one(), channel };
     let mut inner = Vec::with_capacity(point.len());
+    let mut bound: Option<Prefixes<2>> = None;
     for (j, r) in point.iter().enumerate() {
         let rest = &point[j + 1..];
-        let count = a.values.len();
+        let count = bound.as_ref().map_or(pairs, |b| b.values.len());
         let half = count.div_ceil(2);
-        let (products, leading) = weighted(rest, half, |i| {
-            let ((a, da), (b, db)) = (a.pair(i), b.pair(i));
-            (a * b, da * db)
-        });
+        let (products, leading) = match &bound {
+            Some(b) => weighted(rest, half, |i| {
+                let (low, high) = b.pair(i);
+                product(low, high)
+            }),
+            None => weighted(rest, half, |i| {
+                let high = if 2 * i + 1 < pairs { sides(2 * i + 1) } else { absent };
+                product(&sides(2 * i), &high)
+            }),
+        };
         let present = less_than(rest, half);
         let end = eq_index(rest, half - 1);
         let odd = count % 2 == 1;
@@ -218,11 +385,15 @@ fn unit_layer(q: &[Fr], point: &[Fr], merge: Fr, claim: Fr, channel: &mut Channe
         let t0 = (products - squares) * inverse + merge * (Fr::one() - present);
         let x = rounds.step(*r, t0, (leading - end * step.square()) * inverse);
         last = at_zero + x * step;
-        rayon::join(|| a.bind(x), || b.bind(x));
+        match &mut bound {
+            Some(b) => b.bind(x),
+            None => bound = Some(Prefixes::bound(pairs, absent, x, sides)),
+        }
         inner.push(x);
     }
     let present = less_than(&inner, pairs);
-    let (q0, q1) = ((a.values[0] - present) * inverse, (b.values[0] - present) * inverse);
+    let [a, b] = bound.map_or_else(|| sides(0), |b| b.values[0]);
+    let (q0, q1) = ((a - present) * inverse, (b - present) * inverse);
     rounds.channel.send(Label::TreeEnd, q0);
     rounds.channel.send(Label::TreeEnd, q1);
     (inner, [present, present, q0, q1])
@@ -243,8 +414,14 @@ mod tests {
         let q = numbers(n, 3);
         let p = if unit { vec![Fr::one(); n] } else { numbers(n, 5) };
         let variables = log2_ceil(n);
-        let layer = Layer { numerators: if unit { Vec::new() } else { p.clone() }, denominators: q.clone() };
-        let claim = prove(layer, variables, &mut Channel::new(Transcript::new()));
+        let bottom = if unit {
+            // The table in another order, with an entry that no leaf has.
+            let table: Vec<Fr> = q.iter().rev().copied().chain([Fr::zero()]).collect();
+            Bottom::Units(Leaves { table, index: (0..n as u32).rev().collect() })
+        } else {
+            Bottom::General(Layer { numerators: p.clone(), denominators: q.clone() })
+        };
+        let claim = prove(bottom, variables, &mut Channel::new(Transcript::new()), &()).unwrap();
         let sum: Fr = p.iter().zip(&q).map(|(p, q)| *p * q.inverse().unwrap()).sum();
         assert_eq!(claim.root_numerator, sum * claim.root_denominator);
         let eq = eq_table(&claim.point);

@@ -11,7 +11,9 @@ use monai_inference::{Preimage, Public, VerifyError};
 use monai_model::artefact::{Int8s, Model};
 use monai_model::testing::TinyOptions;
 use monai_protocol::Fr;
-use monai_prover::{Constraint, ProveError, ProvingModel, Witness, broken, check_relations, trace};
+use monai_prover::{
+    Constraint, ModelTensors, ProveError, ProvingModel, Witness, broken, check_relations, trace,
+};
 
 struct Case {
     name: &'static str,
@@ -158,6 +160,13 @@ fn cases() -> Vec<Case> {
             "the softmax output",
         ),
         case(
+            "values mixed otherwise, with outputs that follow",
+            mixed_otherwise,
+            true,
+            &[C::Remainder(Remainder::AttnOut)],
+            "the weighted values",
+        ),
+        case(
             "the remainder of the softmax inverse",
             |w, s| bump(w, Tensor::SoftRows, 4 * s.all_heads() * s.positions(), 1),
             true,
@@ -291,6 +300,23 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+/// Adds 1 to the sums that one row of attention weights gives, and makes the row's outputs from them.
+fn mixed_otherwise(w: &mut Witness, s: &Shape) {
+    let (n, e, row) = (s.positions(), s.head_dim(), 1usize);
+    let limb = |w: &Witness, i: usize| i64::from(w.slice(Tensor::SoftRows)[i * s.all_heads() * n + row]);
+    let inv = limb(w, 2) + (limb(w, 3) << 16);
+    w.raw.mixed.insert(row, Fr::from(1u64));
+    for at in row * e..(row + 1) * e {
+        let value = |t| i64::from(w.slice(t)[at]);
+        let rest = i64::from(w.remainders[&Remainder::AttnOut][at]);
+        let sum =
+            ((value(Tensor::AttnOut) - (1 << 15)) << 32) + (value(Tensor::AttnOutHi) << 16) + rest + inv;
+        w.slice_mut(Tensor::AttnOut)[at] = ((sum >> 32) + (1 << 15)) as i32;
+        w.slice_mut(Tensor::AttnOutHi)[at] = ((sum >> 16) & 0xffff) as i32;
+        w.remainders.get_mut(&Remainder::AttnOut).unwrap()[at] = (sum & 0xffff) as u16;
+    }
+}
+
 /// Makes the second layer's products so small that its rows need no exponent; the first layer's rows have one.
 fn without_exponent(model: &mut Model) {
     let up = &mut model.layers[1].up;
@@ -312,7 +338,7 @@ fn honest() -> (ProvingModel<'static>, Public, Preimage, Shape, Witness) {
     let request = request(m.model, &[1, 20, 30, 40, 50], params);
     let (output, finish) = answer(m.model, &request);
     let (public, preimage) = statement(&request, &output, finish);
-    let shape = Shape::new(&m.registered.header, 5, output.len()).unwrap();
+    let shape = Shape::new(m.registered.header(), 5, output.len()).unwrap();
     let w = trace(m.model, &shape, &request, &output).unwrap();
     (m, public, preimage, shape, w)
 }
@@ -320,7 +346,7 @@ fn honest() -> (ProvingModel<'static>, Public, Preimage, Shape, Witness) {
 #[test]
 fn each_constraint_refuses_a_witness_that_breaks_it() {
     let (m, public, preimage, shape, w) = honest();
-    let s = Statement::new(&m.registered.header, &public, &preimage, &w.rows).unwrap();
+    let s = Statement::new(m.registered.header(), &public, &preimage, &w.rows).unwrap();
     assert!(broken(m.model, &s, &w).is_empty());
     check_relations(&m, &public, &preimage, &w).unwrap();
     assert!(w.slice(Tensor::FfnNonzero).contains(&1) && w.slice(Tensor::FfnNonzero).contains(&0));
@@ -331,7 +357,7 @@ fn each_constraint_refuses_a_witness_that_breaks_it() {
         if case.recount {
             w.recount(m.model, &shape).unwrap();
         }
-        let s = match Statement::new(&m.registered.header, &public, &preimage, &w.rows) {
+        let s = match Statement::new(m.registered.header(), &public, &preimage, &w.rows) {
             Ok(s) => s,
             Err(e) => {
                 failed.push(format!("{}: refused before any relation: {e}", case.name));
@@ -349,4 +375,62 @@ fn each_constraint_refuses_a_witness_that_breaks_it() {
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// A witness of one model against the tensors of another: each tensor of the model is read by the check that is named.
+#[test]
+fn tensors_of_another_model_are_refused() {
+    let o = TinyOptions {
+        layers: 2,
+        hidden: 64,
+        heads: 2,
+        kv_heads: 1,
+        ffn: 64,
+        qkv_bias: true,
+        tied_head: false,
+        ..TinyOptions::default()
+    };
+    let m = proving(model(&o));
+    let request = request(m.model, &[1, 20, 30], greedy(m.model, 2));
+    let (output, finish) = answer(m.model, &request);
+    let (public, preimage) = statement(&request, &output, finish);
+    let header = m.registered.header();
+    let shape = Shape::new(header, 3, output.len()).unwrap();
+    let w = trace(m.model, &shape, &request, &output).unwrap();
+    check_relations(&m, &public, &preimage, &w).unwrap();
+    let refused = |name: &str, check: &str, change: &dyn Fn(&mut Model)| {
+        let mut other = monai_model::testing::tiny(&o).unwrap();
+        change(&mut other);
+        let tensors = ModelTensors::new(&other, header).unwrap();
+        let m = ProvingModel { model: m.model, tensors, registered: m.registered.clone() };
+        match check_relations(&m, &public, &preimage, &w) {
+            Err(ProveError::Statement(VerifyError::Check(found))) if found == check => {}
+            other => panic!("{name}: {other:?}, expected {check}"),
+        }
+    };
+    let one = |weight: &mut Int8s, at: usize| {
+        let mut values = weight.to_vec();
+        values[at] ^= 1;
+        *weight = Int8s::owned(values);
+    };
+    let linear = "the linear layers' sum";
+    refused("one int8 of q", linear, &|m| one(&mut m.layers[0].q.weight, 5));
+    refused("one int8 of k", linear, &|m| one(&mut m.layers[1].k.weight, 5));
+    refused("one int8 of v", linear, &|m| one(&mut m.layers[0].v.weight, 5));
+    refused("one int8 of o", linear, &|m| one(&mut m.layers[1].o.weight, 5));
+    refused("one int8 of gate", linear, &|m| one(&mut m.layers[0].gate.weight, 5));
+    refused("one int8 of up", linear, &|m| one(&mut m.layers[1].up.weight, 5));
+    refused("one int8 of down", linear, &|m| one(&mut m.layers[0].down.weight, 5));
+    refused("one int8 of the head", linear, &|m| one(&mut m.head.as_mut().unwrap().weight, 5));
+    refused("a multiplier", linear, &|m| m.layers[0].up.multiplier[7] += 1);
+    refused("a bias of q", linear, &|m| m.layers[1].q.bias[3] += 1);
+    refused("a bias of k", linear, &|m| m.layers[0].k.bias[3] += 1);
+    refused("a bias of v", linear, &|m| m.layers[1].v.bias[3] += 1);
+    let fed = m.model.embedding.cols * 20 + 9;
+    refused("the embedding of a fed id", "the embedding's sum", &|m| one(&mut m.embedding.weight, fed));
+    refused("a gain", "the last norm's gain", &|m| m.final_gain[3] += 1);
+    refused("a cosine", "the rotation", &|m| m.tables.cos[1] += 1);
+    refused("a sine", "the rotation", &|m| m.tables.sin[1] += 1);
+    refused("an entry of EXP", LEAVES, &|m| m.tables.exp[0] -= 1);
+    refused("an entry of WEIGHT", LEAVES, &|m| m.tables.weight[0] -= 1);
 }

@@ -20,7 +20,7 @@ fn holds(options: &TinyOptions, prompt: &[u32], params: SelectionParams) {
     let request = request(m.model, prompt, params);
     let (output, finish) = answer(m.model, &request);
     let (public, preimage) = statement(&request, &output, finish);
-    let header = &m.registered.header;
+    let header = m.registered.header();
     let shape = Shape::new(header, prompt.len(), output.len()).unwrap();
     let w = trace(m.model, &shape, &request, &output).unwrap();
     let s = Statement::new(header, &public, &preimage, &w.rows).unwrap();
@@ -91,7 +91,7 @@ fn a_sampled_answer_proves_and_verifies_and_an_altered_one_does_not() {
     let (output, finish) = answer(m.model, &request);
     let (public, preimage) = statement(&request, &output, finish);
     let (proof, _) = prove(m, srs(), &public, &preimage).unwrap();
-    verify(&m.registered, srs().key(), &public, &proof).unwrap();
+    verify(&m.registered, &public, &proof).unwrap();
 
     let mut wrong = output.clone();
     wrong[2] = (wrong[2] + 1) % 300;

@@ -4,12 +4,13 @@ mod common;
 
 use ark_ff::One;
 use common::*;
-use monai_inference::commitment::Commitment;
+use monai_inference::commitment::{Commitment, ModelCommitment};
 use monai_inference::transcript::{Label, Step, Transcript};
 use monai_inference::verify::verify_with;
-use monai_inference::{Preimage, Proof, Public, verify};
-use monai_protocol::{Blinding, Finish, Fr};
+use monai_inference::{Preimage, Proof, Public, RegisteredModel, RegistrationError, verify};
+use monai_protocol::{Assurance, Blinding, Finish, Fr};
 use monai_prover::{ProvingModel, prove};
+use rayon::prelude::*;
 use std::sync::OnceLock;
 
 type Honest = (&'static ProvingModel<'static>, Public, Proof);
@@ -24,7 +25,7 @@ fn honest() -> &'static Honest {
         let (output, finish) = answer(m.model, &request);
         let (public, preimage) = statement(&request, &output, finish);
         let (proof, _) = prove(m, srs(), &public, &preimage).unwrap();
-        verify(&m.registered, srs().key(), &public, &proof).unwrap();
+        verify(&m.registered, &public, &proof).unwrap();
         (m, public, proof)
     })
 }
@@ -33,7 +34,7 @@ fn refused(name: &str, change: impl FnOnce(&mut Proof, &mut Public)) {
     let (m, public, proof) = honest();
     let (mut public, mut proof) = (*public, proof.clone());
     change(&mut proof, &mut public);
-    assert!(verify(&m.registered, srs().key(), &public, &proof).is_err(), "{name}");
+    assert!(verify(&m.registered, &public, &proof).is_err(), "{name}");
 }
 
 /// The request and the answer changed together with R and O, so that the preimages still fit: only relations can refuse.
@@ -42,7 +43,7 @@ fn refused_with_new_commitments(name: &str, change: impl FnOnce(&mut Preimage)) 
     let mut proof = proof.clone();
     change(&mut proof.preimage);
     let (public, _) = statement(&proof.preimage.request, &proof.preimage.output, public.finish);
-    assert!(verify(&m.registered, srs().key(), &public, &proof).is_err(), "{name}");
+    assert!(verify(&m.registered, &public, &proof).is_err(), "{name}");
 }
 
 #[test]
@@ -58,6 +59,23 @@ fn public_inputs_and_preimages() {
     refused("answer", |q, _| q.preimage.output[1] ^= 1);
     refused("blinding", |q, _| q.preimage.request.blinding = Blinding(1));
     refused("nonce", |q, _| q.preimage.request.nonce += 1);
+    refused("chain", |q, _| q.preimage.request.domain.chain_id.0 += 1);
+    refused("rollup", |q, _| q.preimage.request.domain.rollup.0[3] ^= 1);
+    refused("model", |q, _| q.preimage.request.model.0[3] ^= 1);
+    refused("tau", |q, _| q.preimage.request.params.tau -= 1);
+    refused("top_k", |q, _| q.preimage.request.params.top_k += 1);
+    refused("top_p", |q, _| q.preimage.request.params.top_p -= 1);
+    refused("delta_min_p", |q, _| q.preimage.request.params.delta_min_p -= 1);
+    refused("max_tokens", |q, _| q.preimage.request.params.max_tokens += 1);
+    refused("stop ids", |q, _| q.preimage.request.params.stop_ids.push(299));
+    refused("seed", |q, _| q.preimage.request.params.seed += 1);
+    refused("a prompt id more", |q, _| q.preimage.request.prompt.push(1));
+    refused("an answer id less", |q, _| q.preimage.output.truncate(1));
+    refused("user", |q, _| q.preimage.request.user.0[3] ^= 1);
+    refused("expiry", |q, _| q.preimage.request.expiry += 1);
+    refused("price", |q, _| q.preimage.request.max_price.0 += 1);
+    refused("assurance", |q, _| q.preimage.request.assurance = Assurance::Sampled);
+    refused("preference", |q, _| q.preimage.request.by_preference = true);
     refused_with_new_commitments("another prompt", |q| q.request.prompt[1] += 1);
     refused_with_new_commitments("another answer", |q| q.output[0] ^= 1);
     refused_with_new_commitments("another seed", |q| q.request.params.seed += 1);
@@ -108,7 +126,7 @@ fn messages() {
     let (m, public, proof) = honest();
     let mut transcript = Transcript::new();
     transcript.record();
-    verify_with(&m.registered, srs().key(), public, proof, &mut transcript).unwrap();
+    verify_with(&m.registered, public, proof, &mut transcript).unwrap();
     let labels: Vec<Label> = transcript
         .steps()
         .iter()
@@ -119,12 +137,9 @@ fn messages() {
         })
         .collect();
     assert_eq!(labels.len(), proof.messages.len(), "each message is absorbed exactly once");
-    // Rounds are many and alike: one in eleven of them; every other message.
-    for (i, label) in labels.iter().enumerate() {
-        if !matches!(label, Label::Tree | Label::Round) || i % 11 == 0 {
-            refused(&format!("message {i}, {label:?}"), |q, _| q.messages[i] += Fr::one());
-        }
-    }
+    labels.par_iter().enumerate().for_each(|(i, label)| {
+        refused(&format!("message {i}, {label:?}"), |q, _| q.messages[i] += Fr::one());
+    });
     refused("a message less", |q, _| q.messages.truncate(q.messages.len() - 1));
     refused("a message more", |q, _| q.messages.push(Fr::one()));
 }
@@ -135,7 +150,7 @@ fn transcript_inventory() {
     let (m, public, proof) = honest();
     let mut transcript = Transcript::new();
     transcript.record();
-    verify_with(&m.registered, srs().key(), public, proof, &mut transcript).unwrap();
+    verify_with(&m.registered, public, proof, &mut transcript).unwrap();
     let mut order: Vec<Label> = Vec::new();
     for step in transcript.steps() {
         let (Step::Absorb(label) | Step::Challenge(label)) = step;
@@ -153,25 +168,39 @@ fn transcript_inventory() {
     let end = &order[order.len() - 5..];
     assert_eq!(end, [Label::Batch, Label::Round, Label::ChunkValue, Label::Batch, Label::Opening]);
     let absorbed = |label: Label| transcript.steps().iter().filter(|s| **s == Step::Absorb(label)).count();
-    assert_eq!(absorbed(Label::Statement), 9 + 2 * m.registered.chunks.len());
+    // M in two limbs, version, R, O, lengths, finish.
+    assert_eq!(absorbed(Label::Statement), 8);
     assert_eq!(absorbed(Label::SelectionRow), 10 * proof.rows.len());
     assert_eq!(absorbed(Label::Chunk), 2 * proof.commitments.len());
 }
 
+/// A model whose registration differs is another M: not the registered one, and the proof is not one for it either.
 #[test]
-fn wrong_weights_are_refused() {
+fn another_registration_is_refused() {
     let (m, public, proof) = honest();
-    for i in 0..m.registered.chunks.len() {
-        let mut other = m.registered.clone();
-        other.chunks[i] = proof.opening.h;
-        assert!(verify(&other, srs().key(), public, proof).is_err());
+    let key = m.registered.key();
+    let differs = |name: &str, change: &dyn Fn(&mut ModelCommitment)| {
+        let mut other = m.registered.commitment().clone();
+        change(&mut other);
+        let under_m = RegisteredModel::new(m.registered.digest(), &other, key);
+        assert!(matches!(under_m, Err(RegistrationError::Digest { .. })), "{name}");
+        let own = RegisteredModel::new(&other.digest(), &other, key).unwrap();
+        assert!(verify(&own, public, proof).is_err(), "{name}");
+    };
+    let chunks = m.registered.chunks().len();
+    for i in 0..chunks {
+        differs("a chunk", &|c| c.chunks[i] = proof.opening.h);
     }
-    let mut other = m.registered.clone();
-    other.header.score_multipliers[0] += 1;
-    assert!(verify(&other, srs().key(), public, proof).is_err());
-    let mut other = m.registered.clone();
-    other.header.arch.norm_eps += 1;
-    assert!(verify(&other, srs().key(), public, proof).is_err());
+    differs("two chunks swapped", &|c| c.chunks.swap(0, chunks - 1));
+    differs("score multiplier", &|c| c.constants.score_multipliers[0] += 1);
+    differs("norm eps", &|c| c.constants.arch.norm_eps += 1);
+    differs("tau_max", &|c| c.constants.arch.tau_max += 1);
+    differs("tau_one", &|c| c.constants.arch.tau_one += 1);
+    differs("an end id", &|c| c.constants.eos_ids.push(299));
+    differs("identity", &|c| c.model.0[5] ^= 1);
+    differs("architecture digest", &|c| c.architecture[0] ^= 1);
+    differs("tokenizer", &|c| c.tokenizer[0] ^= 1);
+    differs("template", &|c| c.template[0] ^= 1);
 }
 
 #[test]
@@ -198,7 +227,7 @@ fn encodings_are_canonical_and_arbitrary_bytes_never_panic() {
         }
         if let Ok(decoded) = Proof::from_bytes(&changed) {
             assert_eq!(decoded.to_bytes(), changed, "one encoding a proof");
-            assert!(verify(&m.registered, srs().key(), public, &decoded).is_err());
+            assert!(verify(&m.registered, public, &decoded).is_err());
         }
     }
     for n in 0..200usize {

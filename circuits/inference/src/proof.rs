@@ -16,6 +16,9 @@ pub const MAX_COMMITMENTS: u64 = 1 << 14;
 /// Most messages in an encoding.
 pub const MAX_MESSAGES: u64 = 1 << 18;
 
+/// Most bytes of an encoding: the largest lists, and room for all fixed fields.
+pub const MAX_PROOF_BYTES: usize = (1 << 18) * 32 + (1 << 14) * Commitment::BYTES + (1 << 15) * 74 + (1 << 12);
+
 /// A proof that an answer is what a registered model decodes. It shows prompt and answer: it is **not** zero-knowledge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {

@@ -18,6 +18,11 @@ pub const MAX_WIDTH: u64 = 1 << 17;
 pub const MAX_VOCAB: u64 = 1 << 20;
 /// Most positions in one proof.
 pub const MAX_POSITIONS: u64 = 1 << 15;
+/// Most values of a model's tensors. A verifier's work and memory grow with the number of blocks of 4096 of them: 2^22, or
+/// 128 MiB for the largest list of weights.
+pub const MAX_MODEL_VALUES: u64 = 1 << 34;
+/// Most values of an answer's tensors, in units of at least 32: what bounds a verifier's memory on a hostile header.
+pub const MAX_WITNESS_VALUES: u64 = 1 << 34;
 
 /// Which stacked matrix an output belongs to. Queries and keys are one matrix: RoPE treats them alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -204,6 +209,11 @@ impl Shape {
     pub const fn head_dim(&self) -> usize {
         1usize << self.head_bits
     }
+}
+
+/// Refuses tensors with more values than `most`.
+pub(crate) fn limited(what: &'static str, values: usize, most: u64) -> Result<(), ShapeError> {
+    range(what, values, 1, most).map(|_| ())
 }
 
 fn wide(n: usize) -> u64 {

@@ -8,7 +8,7 @@ use crate::error::{ShapeError, VerifyError};
 use crate::field::signed;
 use crate::leaf::LeafLayout;
 use crate::multilinear::eq_range;
-use crate::shape::{ModelHeader, Shape};
+use crate::shape::{MAX_WITNESS_VALUES, ModelHeader, Shape, limited};
 use crate::tensor::{Layout, Owner};
 
 /// `WEIGHT[0]`, which no other entry of the registered table has.
@@ -147,13 +147,15 @@ impl Statement {
         for (t, row) in rows.iter().enumerate() {
             selection_rule(request, t, row, most)?;
         }
+        let witness = Layout::new(Owner::Witness, &shape);
+        limited("values of the answer's tensors", witness.len(), MAX_WITNESS_VALUES)?;
         Ok(Self {
             request: request.clone(),
             output: output.clone(),
             public: *public,
             rows: rows.to_vec(),
             leaves: LeafLayout::new(&shape),
-            witness: Layout::new(Owner::Witness, &shape),
+            witness,
             model: Layout::new(Owner::Model, &shape),
             shape,
         })

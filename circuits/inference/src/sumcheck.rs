@@ -4,7 +4,9 @@
 //! `s(0) + s(1) = claim` can't be forgotten. A round of a fraction tree sends `t(0)` and the leading coefficient of the
 //! quadratic `t` with `s(X) = l(X) t(X)`, where `l` is the linear equality factor that the verifier knows (Gruen).
 
-use ark_ff::{Field, One, Zero};
+use std::sync::OnceLock;
+
+use ark_ff::{Field, One, Zero, batch_inversion};
 use monai_protocol::field::Fr;
 
 use crate::error::VerifyError;
@@ -21,22 +23,42 @@ pub fn round_at(claim: Fr, sent: &[Fr], x: Fr) -> Result<Fr, VerifyError> {
     Ok(interpolate(&values, x))
 }
 
+/// Nodes of the longest round polynomial: degree 5.
+const MAX_NODES: usize = 6;
+
+/// Lagrange weights of the nodes `0 .. n - 1`, for each `n`: `1 / prod_(j != i) (i - j)`.
+fn lagrange_weights() -> &'static [Vec<Fr>; MAX_NODES + 1] {
+    static WEIGHTS: OnceLock<[Vec<Fr>; MAX_NODES + 1]> = OnceLock::new();
+    WEIGHTS.get_or_init(|| std::array::from_fn(weights_of))
+}
+
+fn weights_of(n: usize) -> Vec<Fr> {
+    let nodes: Vec<Fr> = (0u64..).map(Fr::from).take(n).collect();
+    let mut weights: Vec<Fr> = nodes
+        .iter()
+        .map(|node| nodes.iter().filter(|other| *other != node).fold(Fr::one(), |acc, x| acc * (*node - x)))
+        .collect();
+    // Nodes are distinct small integers, so no product is 0.
+    batch_inversion(&mut weights);
+    weights
+}
+
 /// The value at `x` of the polynomial with the values `values[i]` at `i = 0, 1, ...`.
 #[must_use]
 pub fn interpolate(values: &[Fr], x: Fr) -> Fr {
-    // Lagrange by prefix and suffix products; the degrees here are at most 5.
-    let nodes: Vec<Fr> = (0u64..).map(Fr::from).take(values.len()).collect();
-    let mut sum = Fr::zero();
-    for (i, (value, node)) in values.iter().zip(&nodes).enumerate() {
-        let (mut top, mut bottom) = (*value, Fr::one());
-        for (j, other) in nodes.iter().enumerate() {
-            if i != j {
-                top *= x - other;
-                bottom *= *node - other;
-            }
+    let long;
+    let weights = match lagrange_weights().get(values.len()) {
+        Some(weights) => weights,
+        None => {
+            long = weights_of(values.len());
+            &long
         }
-        // Nodes are distinct small integers, so the denominator is not 0.
-        sum += top * bottom.inverse().unwrap_or_else(Fr::zero);
+    };
+    let distances: Vec<Fr> = (0u64..).map(|i| x - Fr::from(i)).take(values.len()).collect();
+    let mut sum = Fr::zero();
+    for (i, (value, weight)) in values.iter().zip(weights).enumerate() {
+        let others = distances.iter().enumerate().filter(|(j, _)| *j != i);
+        sum += others.fold(*value * weight, |acc, (_, d)| acc * d);
     }
     sum
 }
@@ -71,13 +93,13 @@ mod tests {
 
     #[test]
     fn interpolation_agrees_with_the_polynomial() {
-        let f = |x: Fr| x * x * x * x * Fr::from(3u64) - x * x + Fr::from(9u64);
-        let values: Vec<Fr> = (0..5u64).map(|i| f(Fr::from(i))).collect();
+        let f = |x: &Fr| x.square().square() * Fr::from(3u64) - x.square() + Fr::from(9u64);
+        let values: Vec<Fr> = (0..5u64).map(|i| f(&Fr::from(i))).collect();
         let x = Fr::from(123_456u64);
-        assert_eq!(interpolate(&values, x), f(x));
+        assert_eq!(interpolate(&values, x), f(&x));
         let sent = [values[0], values[2], values[3], values[4]];
-        assert_eq!(round_at(values[0] + values[1], &sent, x).unwrap(), f(x));
-        assert_ne!(round_at(values[0], &sent, x).unwrap(), f(x));
+        assert_eq!(round_at(values[0] + values[1], &sent, x).unwrap(), f(&x));
+        assert_ne!(round_at(values[0], &sent, x).unwrap(), f(&x));
     }
 
     #[test]

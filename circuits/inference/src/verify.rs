@@ -3,43 +3,29 @@
 use ark_ff::{One, Zero};
 use monai_protocol::field::Fr;
 
-use crate::commitment::{Commitment, VerifierKey, verify_opening};
+use crate::commitment::{Commitment, verify_opening};
 use crate::error::VerifyError;
 use crate::proof::{Proof, VERSION};
 use crate::reduction::{merged, weights_at};
+use crate::registration::RegisteredModel;
 use crate::relations::prove_all;
-use crate::shape::ModelHeader;
 use crate::statement::{Public, Statement};
 use crate::transcript::{Label, Transcript};
 use crate::verifier::Verifier;
 
-/// A model as its registration has it: no weights.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RegisteredModel {
-    /// Architecture and constants.
-    pub header: ModelHeader,
-    /// Commitments to the chunks of its tensors, in the layout of [`crate::tensor`].
-    pub chunks: Vec<Commitment>,
-}
-
-/// Absorbs all that is fixed before the first challenge.
+/// Absorbs all that is fixed before the first challenge. M comes first: it stands for the header and for every chunk of the
+/// model's tensors, whose commitments are not absorbed one by one.
 pub fn absorb_statement(t: &mut Transcript, s: &Statement, model: &RegisteredModel, witness: &[Commitment]) {
     let mut put = |x: Fr| t.absorb(Label::Statement, &x);
-    put(Fr::from(VERSION));
-    for x in s.request.model.limbs() {
+    for x in model.digest().limbs() {
         put(x);
     }
+    put(Fr::from(VERSION));
     put(s.public.request.0);
     put(s.public.output.0);
     put(Fr::from(s.public.n_in));
     put(Fr::from(s.public.n_out));
     put(Fr::from(s.public.finish.code()));
-    put(Fr::from(u64::try_from(s.shape.chunk_bits).unwrap_or(u64::MAX)));
-    for chunk in &model.chunks {
-        for x in chunk.coordinates() {
-            put(x);
-        }
-    }
     for row in &s.rows {
         for x in row.elements() {
             t.absorb(Label::SelectionRow, &x);
@@ -55,17 +41,13 @@ pub fn absorb_statement(t: &mut Transcript, s: &Statement, model: &RegisteredMod
 /// Verifies that O commits to the ids that the registered model selects, position after position, from what R commits
 /// to, ending as the stop rule says.
 ///
-/// The verifier must have checked `model` against the registered commitment itself, and must pin `key`.
+/// `model` was checked against the registered M when it was made, and holds the setup's key that M names. The caller pins M
+/// and the public inputs: a proof is worth nothing for an M that its prover chose.
 ///
 /// # Errors
 /// Why the proof is refused.
-pub fn verify(
-    model: &RegisteredModel,
-    key: &VerifierKey,
-    public: &Public,
-    proof: &Proof,
-) -> Result<(), VerifyError> {
-    verify_with(model, key, public, proof, &mut Transcript::new())
+pub fn verify(model: &RegisteredModel, public: &Public, proof: &Proof) -> Result<(), VerifyError> {
+    verify_with(model, public, proof, &mut Transcript::new())
 }
 
 /// [`verify`] on a transcript that the caller may inspect afterwards; it must be new.
@@ -74,14 +56,13 @@ pub fn verify(
 /// As [`verify`].
 pub fn verify_with(
     model: &RegisteredModel,
-    key: &VerifierKey,
     public: &Public,
     proof: &Proof,
     transcript: &mut Transcript,
 ) -> Result<(), VerifyError> {
-    let s = Statement::new(&model.header, public, &proof.preimage, &proof.rows)?;
+    let s = Statement::new(model.header(), public, &proof.preimage, &proof.rows)?;
     count("witness chunks", proof.commitments.len(), s.witness.chunks())?;
-    count("model chunks", model.chunks.len(), s.model.chunks())?;
+    count("model chunks", model.chunks().len(), s.model.chunks())?;
     absorb_statement(transcript, &s, model, &proof.commitments);
 
     let mut verifier = Verifier::new(&s, transcript, &proof.messages);
@@ -104,8 +85,8 @@ pub fn verify_with(
     let coefficients: Vec<Fr> =
         std::iter::successors(Some(Fr::one()), |x| Some(*x * xi)).take(values.len()).collect();
     let value = coefficients.iter().zip(&values).fold(Fr::zero(), |acc, (a, v)| acc + *a * v);
-    let chunks: Vec<Commitment> = proof.commitments.iter().chain(&model.chunks).copied().collect();
-    verify_opening(key, &chunks, &coefficients, &end.point, &value, &proof.opening, transcript)?;
+    let chunks: Vec<Commitment> = proof.commitments.iter().chain(model.chunks()).copied().collect();
+    verify_opening(model.key(), &chunks, &coefficients, &end.point, &value, &proof.opening, transcript)?;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! `monai audit`: receipts against trust anchors, against each other, and against the model itself.
 
+mod prove;
 mod reexecute;
 mod report;
 
@@ -11,6 +12,7 @@ use crate::clock::unix_ms;
 use crate::error::{Error, FileContext as _, Result};
 use crate::home::Home;
 use crate::models::ModelStore;
+use crate::prove::Maker;
 use monai_protocol::receipt::{MAX_RECEIPT_BYTES, Receipt, ReceiptError, Report, check_pair};
 use report::{Finding, Verdict};
 use serde_json::value::RawValue;
@@ -39,11 +41,24 @@ pub fn run(args: &AuditArgs, home: &Home) -> Result<()> {
     if filed.len() > MAX_RECEIPTS {
         return Err(Error::Usage(format!("{} receipts, at most {MAX_RECEIPTS} at once", filed.len())));
     }
+    let maker = args.prove.then(|| Maker::new(home, &args.setup));
     let auditor = args.reexecute.then(|| Auditor::new(ModelStore::new(home.models()), args.threads));
+    if args.prove {
+        prove::one_a_file(&filed.iter().map(|f| f.path.as_path()).collect::<Vec<_>>())?;
+    }
     let mut findings = Vec::with_capacity(filed.len());
     for item in &filed {
-        findings
-            .push(Finding { path: item.path.clone(), verdict: examine(item, &anchors, auditor.as_ref())? });
+        let mut verdict = examine(item, &anchors, auditor.as_ref())?;
+        if let (Some(maker), Verdict::Valid { proof, .. }, Ok(receipt)) =
+            (&maker, &mut verdict, &item.receipt)
+        {
+            match prove::prove(maker, &item.path, receipt) {
+                Ok(path) => *proof = Some(path),
+                Err(Error::Invalid(what)) => verdict = Verdict::Invalid(what),
+                Err(error) => return Err(error),
+            }
+        }
+        findings.push(Finding { path: item.path.clone(), verdict });
     }
     for (i, a) in filed.iter().enumerate() {
         for (j, b) in filed.iter().enumerate().skip(i + 1) {
@@ -103,7 +118,7 @@ fn examine(item: &Filed, anchors: &Anchors, auditor: Option<&Auditor>) -> Result
             Err(error) => return Err(error),
         }
     }
-    Ok(Verdict::Valid { report: Box::new(report), reexecuted: auditor.is_some() })
+    Ok(Verdict::Valid { report: Box::new(report), reexecuted: auditor.is_some(), proof: None })
 }
 
 /// Reads a file with one receipt, or with a list of them (`[…]` or `{"data": […]}`), as the endpoint

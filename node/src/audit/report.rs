@@ -18,6 +18,8 @@ pub(super) enum Verdict {
         report: Box<Report>,
         /// True if the model was run again.
         reexecuted: bool,
+        /// Where its proof is, if one was asked for.
+        proof: Option<PathBuf>,
     },
     /// The first thing that is wrong.
     Invalid(String),
@@ -39,8 +41,9 @@ pub(super) fn print(findings: &[Finding], as_json: bool) {
 fn json_of(finding: &Finding) -> serde_json::Value {
     let path = finding.path.display().to_string();
     match &finding.verdict {
-        Verdict::Valid { report, reexecuted } => {
-            json!({"file": path, "valid": true, "reexecuted": reexecuted, "report": report})
+        Verdict::Valid { report, reexecuted, proof } => {
+            let proof = proof.as_ref().map(|p| p.display().to_string());
+            json!({"file": path, "valid": true, "reexecuted": reexecuted, "proof": proof, "report": report})
         }
         Verdict::Invalid(what) => json!({"file": path, "valid": false, "error": what}),
     }
@@ -50,7 +53,7 @@ fn text_of(finding: &Finding) -> String {
     let path = finding.path.display();
     match &finding.verdict {
         Verdict::Invalid(what) => format!("{path}: INVALID: {what}"),
-        Verdict::Valid { report, reexecuted } => {
+        Verdict::Valid { report, reexecuted, proof } => {
             let mut text = format!("{path}: valid\n");
             let mut line = |name: &str, value: String| text.push_str(&format!("  {name:<12} {value}\n"));
             line("model", report.model.to_string());
@@ -63,6 +66,9 @@ fn text_of(finding: &Finding) -> String {
             line("draw", drawn.into());
             let ran = if *reexecuted { "same ids, bit for bit" } else { "not asked for (--reexecute)" };
             line("re-execution", ran.into());
+            if let Some(proof) = proof {
+                line("proof", format!("{} (made here, verified)", proof.display()));
+            }
             if report.audited {
                 line("audit", "passed, signed by a trusted auditor".into());
             }

@@ -1,6 +1,7 @@
 //! Options of the commands that ask a network and check what it says.
 
 use super::layered::layered;
+use super::prove::SetupArgs;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -153,6 +154,7 @@ wrong and named, 2 usage, 3 no anchors, or --reexecute without the model.
 Examples:
   monai audit receipt.json
   monai audit receipt.json --reexecute --json
+  monai audit receipt.json --prove
   curl -s -H 'Authorization: Bearer devnet' http://127.0.0.1:8645/v1/receipts/ID | monai audit -")]
 pub struct AuditArgs {
     /// Receipt files; `-` reads standard input
@@ -161,6 +163,12 @@ pub struct AuditArgs {
     /// Run the model again and compare every token
     #[arg(long)]
     pub reexecute: bool,
+    /// Make a proof of each valid receipt's answer beside it, NAME.proof, and verify it
+    #[arg(long)]
+    pub prove: bool,
+    /// Setup, for --prove
+    #[command(flatten)]
+    pub setup: SetupArgs,
     /// Trust anchors [default: MONAI_HOME/devnet/anchors.json]
     #[arg(long, env = "MONAI_ANCHORS", value_name = "FILE")]
     pub anchors: Option<PathBuf>,

@@ -1,5 +1,6 @@
 //! Options of the commands that look after files: models, keys, the store.
 
+use super::prove::SetupArgs;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -22,6 +23,9 @@ Examples:
         /// Longest sequence, prompt and answer together [default: the model's own]
         #[arg(long)]
         max_positions: Option<usize>,
+        /// Also commit to the model, as `monai model commit` does
+        #[arg(long)]
+        commit: bool,
         /// Print {"name","digest","path"}
         #[arg(long)]
         json: bool,
@@ -53,6 +57,26 @@ Example:
         /// Threads [default: one a physical core]
         #[arg(long)]
         threads: Option<usize>,
+    },
+    /// The commitment that a model is registered under and proofs are verified with
+    #[command(after_help = "\
+Made once, then kept: one curve point for two million weights, about a minute for 135 million. A run
+that was stopped goes on where it stopped.
+
+Example:
+  monai model commit SmolLM2-135M-Instruct")]
+    Commit {
+        /// Digest, name, or file
+        model: String,
+        /// Where the file goes [default: MONAI_HOME/commitments/NAME.commitment]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Setup
+        #[command(flatten)]
+        setup: SetupArgs,
+        /// Print {"model","model_commitment","chunks","setup","path"}
+        #[arg(long)]
+        json: bool,
     },
     /// Models in the store
     List {

@@ -6,11 +6,13 @@
 mod ask;
 mod keep;
 mod layered;
+mod prove;
 mod serve;
 
 pub use ask::{AuditArgs, ChatOptions, NetworkArgs, ProxyOptions, Reexecute};
 pub use keep::{KeysCommand, ModelCommand, PasswordArgs, StoreCommand};
 pub use layered::Layered;
+pub use prove::{ProveArgs, SetupArgs, VerifyArgs};
 pub use serve::{DevnetOptions, EngineKind, NodeOptions, SequencerOptions};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -23,6 +25,7 @@ Examples:
   monai chat \"Name the capital of France.\"      one question, streamed
   monai proxy --key user                        verify every answer for an unmodified OpenAI client
   monai audit receipt.json --reexecute          check a receipt, bit for bit
+  monai prove receipt.json                      make a proof of its answer
 
 Options may also stand in monai.toml (this folder, then MONAI_HOME) under the command's name, or in
 the environment as MONAI_...; a flag wins over the environment, which wins over the file.
@@ -87,7 +90,11 @@ pub enum Command {
     Proxy(ProxyOptions),
     /// Check receipts against trusted anchors
     Audit(AuditArgs),
-    /// Models: import, info, eval, list
+    /// Prove a receipt's answer: that its model decodes exactly these ids from this prompt
+    Prove(ProveArgs),
+    /// Verify a proof of an answer
+    Verify(VerifyArgs),
+    /// Models: import, info, eval, list, commit
     #[command(subcommand)]
     Model(ModelCommand),
     /// Keys: encrypted keystore files; a private key is never printed

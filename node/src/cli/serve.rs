@@ -105,6 +105,18 @@ pub struct NodeOptions {
     /// How long running answers may take to finish when told to stop [default: 30]
     #[arg(long, env = "MONAI_NODE_DRAIN_SECONDS")]
     pub drain_seconds: Option<u64>,
+    /// Take jobs of proofs at this loopback address, such as 127.0.0.1:8650 [default: take none]
+    #[arg(long, env = "MONAI_NODE_PROVE_LISTEN", value_name = "ADDR")]
+    pub prove_listen: Option<String>,
+    /// Powers of tau for those proofs [default: an INSECURE setup for development]
+    #[arg(long, env = "MONAI_SETUP", value_name = "FILE", requires = "prove_setup_digest")]
+    pub prove_setup: Option<PathBuf>,
+    /// BLAKE2b-512 digest of that file, in hexadecimal
+    #[arg(long, env = "MONAI_SETUP_DIGEST", value_name = "HEX")]
+    pub prove_setup_digest: Option<String>,
+    /// Threads of the prover [default: all]
+    #[arg(long, env = "MONAI_NODE_PROVE_THREADS")]
+    pub prove_threads: Option<usize>,
     /// Drain when standard input ends, so that a child stops with the process that started it
     #[arg(long, hide = true)]
     #[serde(skip)]
@@ -122,6 +134,10 @@ layered!(NodeOptions {
     max_tokens_per_second,
     engine,
     drain_seconds,
+    prove_listen,
+    prove_setup,
+    prove_setup_digest,
+    prove_threads,
     stop_with_stdin,
 });
 

@@ -1,8 +1,9 @@
 //! The node daemon: dials out to sequencers, answers what is drawn, signs what it answers.
 //!
-//! Absent: any port that listens (nodes sit behind NAT), and any store of texts. Prompts and answers
-//! are in memory while they are answered, and in the prefix cache until it is evicted or the process
-//! ends. On disk is only which commitments were signed for which slot.
+//! Absent: any port that others could reach (nodes sit behind NAT), and any store of texts. Prompts and
+//! answers are in memory while they are answered, and in the prefix cache until it is evicted or the
+//! process ends. On disk is only which commitments were signed for which slot. Receipts whose proof the
+//! operator asks for are an exception: they stay in the queue of proofs (`prove`) with their proofs.
 
 mod backoff;
 mod desk;
@@ -10,6 +11,7 @@ mod dial;
 mod job;
 mod load;
 mod pace;
+mod prove;
 mod service;
 mod session;
 mod slots;

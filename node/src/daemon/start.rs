@@ -1,8 +1,9 @@
 //! `monai node`: from options to a running daemon.
 
+use super::prove::{Desk, DeskOptions};
 use super::{DaemonError, ServedModel, Service, Target, serve};
 use crate::anchors::Anchors;
-use crate::cli::NodeOptions;
+use crate::cli::{NodeOptions, SetupArgs};
 use crate::engine::{AnyEngine, EngineOptions};
 use crate::error::{Error, Result};
 use crate::home::Home;
@@ -42,14 +43,29 @@ pub async fn run(options: NodeOptions, home: &Home) -> Result<()> {
     let service =
         Service::new(key, anchors.domain(), models, credits, options.max_tokens_per_second, &home.slots())?;
     tracing::info!(node = %service.address(), "ready to dial");
+    let desk = prove_desk(&options, home).await?;
     let drain = stop_signal(StopSources { stdin: options.stop_with_stdin });
     let deadline = Duration::from_secs(options.drain_seconds.unwrap_or(DEFAULT_DRAIN_SECONDS));
-    match serve(Arc::new(service), targets, drain, deadline).await {
+    let ended = serve(Arc::new(service), targets, drain, deadline).await;
+    if let Some(desk) = desk {
+        desk.shutdown().await;
+    }
+    match ended {
         Ok(()) => Ok(()),
         Err(error @ (DaemonError::Replaced { .. } | DaemonError::NotDrained(_))) => {
             Err(Error::Local(error.to_string()))
         }
     }
+}
+
+/// The queue of proofs, where one is asked for.
+async fn prove_desk(options: &NodeOptions, home: &Home) -> Result<Option<Desk>> {
+    let Some(listen) = options.prove_listen.clone() else { return Ok(None) };
+    let setup =
+        SetupArgs { setup: options.prove_setup.clone(), setup_digest: options.prove_setup_digest.clone() };
+    let desk = Desk::start(DeskOptions { listen, setup, threads: options.prove_threads }, home).await?;
+    println!("proving http://{}", desk.address());
+    Ok(Some(desk))
 }
 
 fn load(options: &NodeOptions, home: &Home) -> Result<BTreeMap<monai_protocol::ModelId, ServedModel>> {

@@ -14,9 +14,12 @@ use serde_json::json;
 pub fn run(command: ModelCommand, home: &Home) -> Result<()> {
     let store = ModelStore::new(home.models());
     match command {
-        ModelCommand::Import { source, name, max_positions, json: as_json } => {
+        ModelCommand::Import { source, name, max_positions, commit, json: as_json } => {
             let imported = import(&store, &source, name, max_positions, &ImportBar::default())?;
             let stored = imported.stored;
+            if commit {
+                crate::prove::commit::keep(&stored, home)?;
+            }
             if as_json {
                 let path = stored.path.display().to_string();
                 println!("{}", json!({"name": stored.name, "digest": stored.id, "path": path}));
@@ -35,6 +38,8 @@ pub fn run(command: ModelCommand, home: &Home) -> Result<()> {
                 println!("{:.6} nats a token, mean over {} predicted tokens", found.nll, found.tokens);
             }
         }
+        // Needs a runtime, for the order to stop: `crate::run` has it.
+        ModelCommand::Commit { .. } => {}
         ModelCommand::List { json: as_json } => {
             let models = store.list()?;
             if as_json {

@@ -96,6 +96,16 @@ impl Endpoint {
         self.json(response, path).await
     }
 
+    /// POST of a JSON document as it is, answered with JSON: for documents whose bytes must not change.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`], [`Error::Refused`].
+    pub(crate) async fn post_bytes(&self, path: &str, body: Vec<u8>) -> Result<serde_json::Value> {
+        let request = self.request(Method::POST, path).header("content-type", "application/json").body(body);
+        let response = self.send(request, path).await?;
+        self.json(response, path).await
+    }
+
     /// The first model that the endpoint lists.
     ///
     /// # Errors
@@ -108,7 +118,11 @@ impl Endpoint {
             .ok_or_else(|| Error::Missing(format!("{} lists no model", self.base)))
     }
 
-    async fn send(&self, request: RequestBuilder, path: &str) -> Result<Response> {
+    /// Sends a request of [`Self::request`].
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`], [`Error::Refused`].
+    pub(crate) async fn send(&self, request: RequestBuilder, path: &str) -> Result<Response> {
         let response = request.send().await.map_err(|e| self.unreachable(path, &e))?;
         let status = response.status();
         if status.is_success() { Ok(response) } else { Err(self.refused(status, response, path).await) }

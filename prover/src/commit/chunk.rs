@@ -4,8 +4,9 @@ use ark_bn254::Fr;
 
 use super::error::CommitError;
 use super::field::{Point, Sum, scalar_limbs, to_ark};
-use super::msm::msm;
+use super::msm::msm_watched;
 use super::srs::Srs;
+use crate::progress::Progress;
 use halo2curves::group::Group;
 use monai_inference::commitment::Commitment;
 use rayon::prelude::*;
@@ -38,12 +39,14 @@ pub enum ChunkRef<'a> {
         /// Values in a row; divides the number of values.
         row: usize,
     },
+    /// Several lists, one after another.
+    Joined(&'a [ChunkRef<'a>]),
 }
 
 impl ChunkRef<'_> {
     /// Number of values.
     #[must_use]
-    pub const fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         match self {
             Self::I8(v) => v.len(),
             Self::I16(v) => v.len(),
@@ -53,12 +56,13 @@ impl ChunkRef<'_> {
             Self::I64(v) => v.len(),
             Self::Fr(v) => v.len(),
             Self::Scaled { values, .. } => values.len(),
+            Self::Joined(parts) => parts.iter().map(Self::len).sum(),
         }
     }
 
     /// There are no values.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
@@ -77,11 +81,24 @@ impl ChunkRef<'_> {
                 (Some(x), Some(m)) => Fr::from(i64::from(*x) * i64::from(*m)),
                 _ => Fr::default(),
             },
+            Self::Joined(parts) => {
+                let mut i = i;
+                for part in *parts {
+                    if i < part.len() {
+                        return part.value(i);
+                    }
+                    i -= part.len();
+                }
+                Fr::default()
+            }
         }
     }
 
     /// Checks that the parts of the chunk fit together.
     pub(crate) fn check(&self) -> Result<(), CommitError> {
+        if let Self::Joined(parts) = self {
+            return parts.iter().try_for_each(Self::check);
+        }
         if let Self::Scaled { values, multipliers, row } = self
             && (*row == 0 || row.checked_mul(multipliers.len()) != Some(values.len()))
         {
@@ -101,27 +118,41 @@ impl Srs {
     /// # Errors
     /// [`CommitError::TooLong`], [`CommitError::Unpaired`], [`CommitError::Point`] (probability `2^-126`).
     pub fn commit(&self, chunk: ChunkRef<'_>) -> Result<Commitment, CommitError> {
+        self.commit_watched(chunk, &())
+    }
+
+    /// [`Self::commit`] that can be cancelled.
+    ///
+    /// # Errors
+    /// As [`Self::commit`], and [`CommitError::Cancelled`].
+    pub fn commit_watched(
+        &self,
+        chunk: ChunkRef<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Commitment, CommitError> {
+        let msm = Watched(progress);
         chunk.check()?;
         let points = self.points(chunk.len())?;
         let sum = match chunk {
-            ChunkRef::I8(v) => msm(points, v),
-            ChunkRef::I16(v) => msm(points, v),
-            ChunkRef::U16(v) => msm(points, v),
-            ChunkRef::I32(v) => msm(points, v),
-            ChunkRef::U32(v) => msm(points, v),
-            ChunkRef::I64(v) => msm(points, v),
+            ChunkRef::I8(v) => msm.sum(points, v)?,
+            ChunkRef::I16(v) => msm.sum(points, v)?,
+            ChunkRef::U16(v) => msm.sum(points, v)?,
+            ChunkRef::I32(v) => msm.sum(points, v)?,
+            ChunkRef::U32(v) => msm.sum(points, v)?,
+            ChunkRef::I64(v) => msm.sum(points, v)?,
             ChunkRef::Fr(v) => {
                 let limbs: Vec<[u64; 4]> = v.par_iter().with_min_len(1 << 10).map(scalar_limbs).collect();
-                msm(points, &limbs)
+                msm.sum(points, &limbs)?
             }
-            ChunkRef::Scaled { values, multipliers, row } => {
-                let products: Vec<i64> = values
-                    .par_chunks(row)
-                    .with_min_len(64)
-                    .zip(multipliers)
-                    .flat_map_iter(|(v, m)| v.iter().map(|x| i64::from(*x) * i64::from(*m)))
-                    .collect();
-                msm(points, &products)
+            ChunkRef::Scaled { .. } => msm.sum(points, &products(&chunk)?)?,
+            // Short parts share a bucket pass where both are integers.
+            ChunkRef::Joined([one]) => return self.commit_watched(*one, progress),
+            ChunkRef::Joined(parts) => {
+                let mut all = Vec::with_capacity(chunk.len());
+                for part in parts {
+                    all.extend(products(part)?);
+                }
+                msm.sum(points, &all)?
             }
         };
         commitment(&sum)
@@ -133,6 +164,33 @@ impl Srs {
     /// As [`Self::commit`], of any chunk.
     pub fn commit_all(&self, chunks: &[ChunkRef<'_>]) -> Result<Vec<Commitment>, CommitError> {
         chunks.iter().map(|c| self.commit(*c)).collect()
+    }
+}
+
+/// The values of a chunk of integers in 64 bits.
+fn products(chunk: &ChunkRef<'_>) -> Result<Vec<i64>, CommitError> {
+    match chunk {
+        ChunkRef::I64(v) => Ok(v.to_vec()),
+        ChunkRef::Scaled { values, multipliers, row } => Ok(values
+            .par_chunks(*row)
+            .with_min_len(64)
+            .zip(*multipliers)
+            .flat_map_iter(|(v, m)| v.iter().map(|x| i64::from(*x) * i64::from(*m)))
+            .collect()),
+        other => Err(CommitError::Unpaired {
+            what: "64-bit integers and other values",
+            left: 0,
+            right: other.len(),
+        }),
+    }
+}
+
+/// Sums for somebody who may cancel them.
+struct Watched<'a>(&'a dyn Progress);
+
+impl Watched<'_> {
+    fn sum<S: super::msm::Digits>(&self, points: &[Point], scalars: &[S]) -> Result<Sum, CommitError> {
+        Ok(msm_watched(points, scalars, self.0)?)
     }
 }
 

@@ -67,3 +67,9 @@ pub enum CommitError {
     #[error("cancelled")]
     Cancelled,
 }
+
+impl From<crate::progress::Cancelled> for CommitError {
+    fn from(_: crate::progress::Cancelled) -> Self {
+        Self::Cancelled
+    }
+}

@@ -94,6 +94,18 @@ fn accumulate(
             }
             small(&mut v.iter().map(|x| (x >> shift) as i32), &at(shift));
         }
+        ChunkRef::Joined(parts) => {
+            // Parts begin on multiples of smaller powers of two than a block, so a block may meet several.
+            let mut first = 0;
+            for part in *parts {
+                let end = first + part.len();
+                let (from, to) = (first.max(start), end.min(start + BLOCK));
+                if from < to {
+                    inside(part, a, from - first, to - from, from - start, lanes, wide);
+                }
+                first = end;
+            }
+        }
         ChunkRef::Fr(v) => {
             for (w, x) in wide.iter_mut().zip(window(v, start)) {
                 *w += *a * x;
@@ -113,6 +125,30 @@ fn accumulate(
                 done += n;
             }
         }
+    }
+}
+
+/// Adds `len` values of a part, from value `from` on, to the lanes from `at` on.
+fn inside(
+    part: &ChunkRef<'_>,
+    a: &Fr,
+    from: usize,
+    len: usize,
+    at: usize,
+    lanes: &mut [Lanes; BLOCK],
+    wide: &mut [Fr; BLOCK],
+) {
+    if at == 0 && len == BLOCK {
+        return accumulate(part, a, from, lanes, wide);
+    }
+    let mut own = [[0i64; LANES]; BLOCK];
+    let mut own_wide = [Fr::zero(); BLOCK];
+    accumulate(part, a, from, &mut own, &mut own_wide);
+    for i in 0..len {
+        for (lane, more) in lanes[at + i].iter_mut().zip(own[i]) {
+            *lane += more;
+        }
+        wide[at + i] += own_wide[i];
     }
 }
 
@@ -237,6 +273,12 @@ mod tests {
         let rows: Vec<i8> = (0..960).map(|i| noise(i + 5) as i8).collect();
         let multipliers: Vec<i32> = (0..15).map(|i| (noise(i) >> 33) as i32).collect();
         let weights: Vec<i64> = (0..n).map(|i| noise(i) as i64 >> (40 + i / 40)).collect();
+        let parts = [
+            ChunkRef::I64(&weights[..100]),
+            ChunkRef::Scaled { values: &rows[..256], multipliers: &multipliers[..4], row: 64 },
+            ChunkRef::I64(&weights[100..117]),
+            ChunkRef::Fr(&frs[..200]),
+        ];
         let chunks = [
             ChunkRef::I64(&weights),
             ChunkRef::I8(&i8s),
@@ -248,6 +290,7 @@ mod tests {
             ChunkRef::Fr(&frs),
             ChunkRef::Scaled { values: &rows, multipliers: &multipliers, row: 64 },
             ChunkRef::I8(&[]),
+            ChunkRef::Joined(&parts),
         ];
         let coefficients: Vec<Fr> = (0..chunks.len()).map(|i| coefficient(i + 2)).collect();
         assert_eq!(combine(&chunks, &coefficients, 1024), combine_reference(&chunks, &coefficients, 1024));

@@ -27,7 +27,7 @@ pub use chunk::ChunkRef;
 pub use eq::eq_table;
 pub use error::CommitError;
 pub use fold::{combine, combine_reference};
-pub use open::open;
+pub use open::{open, open_watched};
 pub use registration::{ChunkListId, commit_resumable};
 pub use srs::Srs;
 

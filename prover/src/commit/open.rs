@@ -18,6 +18,7 @@ use super::error::CommitError;
 use super::fold::combine;
 use super::srs::Srs;
 use super::univariate::{add_scaled, divide, evaluate};
+use crate::progress::{Progress, Stage, check};
 
 /// Opens `sum_c coefficients[c] * chunks[c]` at `point`; returns the value and the proof.
 ///
@@ -34,6 +35,22 @@ pub fn open<T: OpeningTranscript>(
     coefficients: &[Fr],
     point: &[Fr],
     transcript: &mut T,
+) -> Result<(Fr, OpeningProof), CommitError> {
+    open_watched(srs, chunks, commitments, coefficients, point, transcript, &())
+}
+
+/// [`open`] that tells how far it is and can be cancelled.
+///
+/// # Errors
+/// As [`open`], and [`CommitError::Cancelled`].
+pub fn open_watched<T: OpeningTranscript>(
+    srs: &Srs,
+    chunks: &[ChunkRef<'_>],
+    commitments: &[Commitment],
+    coefficients: &[Fr],
+    point: &[Fr],
+    transcript: &mut T,
+    progress: &dyn Progress,
 ) -> Result<(Fr, OpeningProof), CommitError> {
     if point.is_empty() || point.len() > srs.variables() {
         return Err(OpeningError::Variables { got: point.len(), most: srs.variables() }.into());
@@ -52,10 +69,15 @@ pub fn open<T: OpeningTranscript>(
             return Err(CommitError::TooLong { values: chunk.len(), points: size });
         }
     }
+    progress.step(Stage::Opening, "combining chunks", 0, STEPS);
     let combined = combine_commitments(commitments, coefficients)?;
     let f = combine(chunks, coefficients, size);
-    prove(srs, &f, &combined, point, &Honest, transcript)
+    check(progress)?;
+    prove(srs, &f, &combined, point, &Honest, transcript, progress)
 }
+
+/// Steps that are told: combining, quotient, witness, done.
+const STEPS: usize = 10;
 
 /// The messages that a prover may choose. The provided methods are honest; tests override them, so that
 /// each check of the verifier meets a prover who breaks it and nothing else.
@@ -90,6 +112,7 @@ fn prove<T: OpeningTranscript>(
     point: &[Fr],
     moves: &impl Moves,
     transcript: &mut T,
+    progress: &dyn Progress,
 ) -> Result<(Fr, OpeningProof), CommitError> {
     let (low, high) = split_variables(point.len());
     let (b, rows) = (1usize << low, 1usize << high);
@@ -107,7 +130,9 @@ fn prove<T: OpeningTranscript>(
     let h_alpha = evaluate(&h, alpha);
     let (q, g) = divide_columns(f, b, alpha);
     let (q, g) = moves.divide(q, g, h_alpha, alpha);
-    let (c_g, c_q) = (srs.commit(ChunkRef::Fr(&g))?, srs.commit(ChunkRef::Fr(&q))?);
+    let commit = |v: &[Fr]| srs.commit_watched(ChunkRef::Fr(v), progress);
+    progress.step(Stage::Opening, "quotient", 2, STEPS);
+    let (c_g, c_q) = (commit(&g)?, commit(&q)?);
     let gamma = schedule::divided(transcript, &c_g, &c_q, &h_alpha);
 
     let s = product_terms(&g, u_low, &h, u_high, gamma);
@@ -122,13 +147,14 @@ fn prove<T: OpeningTranscript>(
     let beta = schedule::evaluated(transcript, &[g_zeta, g_inverse, h_zeta, h_inverse, s_inverse]);
     let beta2 = beta.square();
 
+    progress.step(Stage::Opening, "witness at zeta", 6, STEPS);
     // At zeta: f - (zeta^b - alpha) q, g, h, S, D. The values are dropped with the remainder.
     let mut all = f.to_vec();
     add_scaled(&mut all, &q, alpha - zeta.pow([b as u64]));
     for (p, factor) in [(&g, beta), (&h, beta2), (&s, beta2 * beta), (&d, beta2.square())] {
         add_scaled(&mut all, p, factor);
     }
-    let at_zeta = srs.commit(ChunkRef::Fr(&divide(&all, zeta)))?;
+    let at_zeta = commit(&divide(&all, zeta))?;
     drop(all);
     let mut few = g.clone();
     add_scaled(&mut few, &h, beta);
@@ -275,7 +301,7 @@ mod tests {
         let f: Vec<Fr> = (0..32).map(noise).collect();
         let commitments = [srs.commit(ChunkRef::Fr(&f)).unwrap()];
         let t = || KeccakTranscript::new(b"bad witnesses");
-        let (value, proof) = prove(&srs, &f, &commitments[0], &point(), moves, &mut t()).unwrap();
+        let (value, proof) = prove(&srs, &f, &commitments[0], &point(), moves, &mut t(), &()).unwrap();
         verify_opening(srs.key(), &commitments, &[Fr::one()], &point(), &value, &proof, &mut t()).is_ok()
     }
 

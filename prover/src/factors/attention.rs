@@ -31,7 +31,7 @@ pub(crate) fn attn_out(c: Sources<'_>, sum: &AttnOut) -> Vec<Vec<Fr>> {
     let (n, heads) = (c.positions(), shape.all_heads());
     let v = folded_values(c, &sum.column);
     let e = c.w.slice(Tensor::Weight);
-    let mixed = (0..heads * n)
+    let mut mixed: Vec<Fr> = (0..heads * n)
         .into_par_iter()
         .map(|row| {
             let (head, p) = (row / n, row % n);
@@ -44,6 +44,9 @@ pub(crate) fn attn_out(c: Sources<'_>, sum: &AttnOut) -> Vec<Vec<Fr>> {
                 .sum::<Fr>()
         })
         .collect();
+    for (row, error) in &c.w.raw.mixed {
+        mixed[*row] += error;
+    }
     vec![outer(&sum.weights, &eq_table(&sum.row)), limbs(c.w, Tensor::SoftRows, 2, 2, heads * n), mixed]
 }
 

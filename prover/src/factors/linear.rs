@@ -10,7 +10,8 @@ use monai_protocol::Fr;
 use rayon::prelude::*;
 
 use super::{Sources, lift, outer};
-use crate::kernels::{fold_rows, fold_units};
+use crate::kernels::{Values, fold_rows, fold_units};
+use crate::model::stored;
 
 /// Subtracts the offset of a stored tensor from values whose weights sum to 1.
 fn unoffset(mut values: Vec<Fr>) -> Vec<Fr> {
@@ -43,7 +44,7 @@ fn folded_matrix(c: Sources<'_>, part: &LinearPart) -> Vec<Fr> {
     let shape = &c.s.shape;
     let (out, out_bits) = outputs(part.matrix, shape);
     let (ins, in_bits) = inputs(part.matrix, shape);
-    let values = c.m.slice(Tensor::of_matrix(part.matrix, shape));
+    let values = c.m.get(Tensor::of_matrix(part.matrix, shape));
     let eq = eq_table(&part.column);
     let block = 1usize << (out_bits + in_bits);
     let layers = part.weights.len() / out;
@@ -58,7 +59,7 @@ fn folded_matrix(c: Sources<'_>, part: &LinearPart) -> Vec<Fr> {
                     continue;
                 }
                 let at = ((layer * out + nb) * ins + kb) * block;
-                let rows = fold_rows(&values[at..at + block], &eq, 1 << in_bits);
+                let rows = stored!(values, v => fold_rows(v.part(at, block), &eq, 1 << in_bits));
                 for (a, r) in acc.iter_mut().zip(rows) {
                     *a += w * r;
                 }
@@ -141,24 +142,27 @@ pub(crate) fn embed(c: Sources<'_>, sum: &Embed) -> Vec<Vec<Fr>> {
         chosen[id] += w;
     }
     let eq = eq_table(&sum.column);
-    let entries =
-        c.m.slice(Tensor::Embedding)
-            .par_chunks(shape.hidden * BLOCK * BLOCK)
-            .flat_map_iter(|ids| {
-                let folded = fold_units(ids, &sum.weights, BLOCK * BLOCK);
-                let eq = &eq;
-                (0..BLOCK).map(move |id| {
-                    folded[id * BLOCK..(id + 1) * BLOCK].iter().zip(eq).map(|(a, b)| *a * b).sum::<Fr>()
-                })
+    let size = shape.hidden * BLOCK * BLOCK;
+    let entries = (0..shape.vocab_blocks)
+        .into_par_iter()
+        .flat_map_iter(|block| {
+            let ids = c.m.get(Tensor::Embedding);
+            let folded = stored!(ids, v => {
+                fold_units(v.part(block * size, size), &sum.weights, BLOCK * BLOCK)
+            });
+            let eq = &eq;
+            (0..BLOCK).map(move |id| {
+                folded[id * BLOCK..(id + 1) * BLOCK].iter().zip(eq).map(|(a, b)| *a * b).sum::<Fr>()
             })
-            .collect();
+        })
+        .collect();
     vec![chosen, entries]
 }
 
 pub(crate) fn rope(c: Sources<'_>, sum: &Rope) -> Result<Vec<Vec<Fr>>, VerifyError> {
     let shape = &c.s.shape;
     let (e, n) = (shape.head_dim(), c.positions());
-    let raw = fold_units(&c.w.raw.query_key, &sum.weights, n * e);
+    let raw = fold_units(&c.w.raw.query_key[..], &sum.weights, n * e);
     let (pair, side) = pair_and_side(shape, &sum.column)?;
     let eq_pair = eq_table(&pair);
     let eq_row = eq_table(&sum.row);

@@ -3,53 +3,150 @@
 use monai_protocol::Fr;
 use rayon::prelude::*;
 
-use super::dot::{Accumulator, Small, dot};
+use super::dot::{Accumulator, Unsigned, dot};
+use super::values::Values;
+
+/// Units of `size` values, as tasks of at least `least` units.
+fn units<V: Values>(values: V, size: usize, least: usize) -> impl IndexedParallelIterator<Item = V> {
+    (0..values.count().div_ceil(size.max(1)))
+        .into_par_iter()
+        .with_min_len(least)
+        .map(move |u| values.part(u * size, size))
+}
 
 /// Each unit of `x.len()` values, times `x`: the low coordinates of a tensor bound.
 #[must_use]
-pub fn fold_low<T: Small>(values: &[T], x: &[Fr]) -> Vec<Fr> {
-    values.par_chunks(x.len()).with_min_len(16).map(|unit| dot(unit, x)).collect()
+pub fn fold_low<V: Values>(values: V, x: &[Fr]) -> Vec<Fr> {
+    let Some(bias) = V::BIAS else {
+        return units(values, x.len(), 16).map(|unit| dot(unit, x)).collect();
+    };
+    let bias_times = prefix_sums(x).into_iter().map(|s| s * Fr::from(bias)).collect::<Vec<_>>();
+    units(values, x.len(), 16)
+        .map(|unit| {
+            let n = unit.count().min(x.len());
+            let mut acc = Unsigned::default();
+            for (i, x) in x.iter().enumerate().take(n) {
+                acc.add((unit.at(i) + bias) as u64, x);
+            }
+            acc.finish() - bias_times[n]
+        })
+        .collect()
+}
+
+fn prefix_sums(x: &[Fr]) -> Vec<Fr> {
+    let mut sums = vec![Fr::from(0u64)];
+    let mut sum = Fr::from(0u64);
+    for x in x {
+        sum += x;
+        sums.push(sum);
+    }
+    sums
 }
 
 /// One unit of `rows.len()` rows of `columns` values: its rows bound, its columns kept.
 #[must_use]
-pub fn fold_rows<T: Small>(unit: &[T], rows: &[Fr], columns: usize) -> Vec<Fr> {
-    let mut acc = vec![Accumulator::default(); columns];
-    for (row, x) in unit.chunks(columns).zip(rows) {
-        for (a, v) in acc.iter_mut().zip(row) {
-            a.add(v.wide(), x);
+pub fn fold_rows<V: Values>(unit: V, rows: &[Fr], columns: usize) -> Vec<Fr> {
+    let whole = unit.count() == rows.len() * columns;
+    let Some(bias) = V::BIAS.filter(|_| whole) else {
+        let mut acc = vec![Accumulator::default(); columns];
+        for (r, x) in rows.iter().enumerate() {
+            let row = unit.part(r * columns, columns);
+            for (i, a) in acc.iter_mut().enumerate().take(row.count()) {
+                a.add(row.at(i), x);
+            }
         }
+        return acc.iter().map(Accumulator::finish).collect();
+    };
+    let mut acc = vec![Unsigned::default(); columns];
+    let mut total = Fr::from(0u64);
+    for (r, x) in rows.iter().enumerate() {
+        let row = unit.part(r * columns, columns);
+        for (i, a) in acc.iter_mut().enumerate() {
+            a.add((row.at(i) + bias) as u64, x);
+        }
+        total += x;
     }
-    acc.iter().map(Accumulator::finish).collect()
+    let total = total * Fr::from(bias);
+    acc.iter().map(|a| a.finish() - total).collect()
 }
 
 /// `sum_u weights[u] values[u][..]` for units of `size` values.
 #[must_use]
-pub fn fold_units<T: Small>(values: &[T], weights: &[Fr], size: usize) -> Vec<Fr> {
-    // Runs of 2^10 units keep each task's accumulators in cache and each limb far from overflow.
+pub fn fold_units<V: Values>(values: V, weights: &[Fr], size: usize) -> Vec<Fr> {
+    // Runs of at most 2^10 units keep each limb far from overflow; units wider than a cache are cut.
     const RUN: usize = 1 << 10;
-    values
-        .par_chunks(size * RUN)
-        .zip(weights.par_chunks(RUN))
-        .map(|(values, weights)| fold_rows(values, weights, size))
-        .reduce(
-            || vec![Fr::from(0u64); size],
-            |mut a, b| {
-                for (a, b) in a.iter_mut().zip(b) {
-                    *a += b;
-                }
-                a
-            },
-        )
+    const WIDTH: usize = 1 << 9;
+    let zero = || vec![Fr::from(0u64); size];
+    let add = |mut a: Vec<Fr>, b: Vec<Fr>| {
+        for (a, b) in a.iter_mut().zip(b) {
+            *a += b;
+        }
+        a
+    };
+    let mut runs = values.count().div_ceil((size * RUN).max(1)).min(weights.len().div_ceil(RUN));
+    runs = runs.max(1);
+    let cuts = size.div_ceil(WIDTH);
+    if cuts <= 1 {
+        return (0..runs)
+            .into_par_iter()
+            .map(|run| {
+                let weights = &weights[(run * RUN).min(weights.len())..];
+                let weights = &weights[..weights.len().min(RUN)];
+                fold_rows(values.part(run * RUN * size, weights.len() * size), weights, size)
+            })
+            .reduce(zero, add);
+    }
+    // Each task takes a cut of all units of a run.
+    (0..runs)
+        .into_par_iter()
+        .map(|run| {
+            let weights = &weights[(run * RUN).min(weights.len())..];
+            let weights = &weights[..weights.len().min(RUN)];
+            let values = values.part(run * RUN * size, weights.len() * size);
+            (0..cuts)
+                .into_par_iter()
+                .flat_map_iter(|cut| {
+                    fold_cut(values, weights, size, cut * WIDTH, WIDTH.min(size - cut * WIDTH))
+                })
+                .collect::<Vec<Fr>>()
+        })
+        .reduce(zero, add)
+}
+
+/// Values `from..from + width` of [`fold_units`].
+fn fold_cut<V: Values>(values: V, weights: &[Fr], size: usize, from: usize, width: usize) -> Vec<Fr> {
+    let whole = values.count() == weights.len() * size;
+    let Some(bias) = V::BIAS.filter(|_| whole) else {
+        let mut acc = vec![Accumulator::default(); width];
+        for (u, x) in weights.iter().enumerate() {
+            let row = values.part(u * size + from, width);
+            for (i, a) in acc.iter_mut().enumerate().take(row.count()) {
+                a.add(row.at(i), x);
+            }
+        }
+        return acc.iter().map(Accumulator::finish).collect();
+    };
+    let mut acc = vec![Unsigned::default(); width];
+    let mut total = Fr::from(0u64);
+    for (u, x) in weights.iter().enumerate() {
+        let row = values.part(u * size + from, width);
+        for (i, a) in acc.iter_mut().enumerate() {
+            a.add((row.at(i) + bias) as u64, x);
+        }
+        total += x;
+    }
+    let total = total * Fr::from(bias);
+    acc.iter().map(|a| a.finish() - total).collect()
 }
 
 /// The twin of [`fold_units`].
 #[must_use]
-pub fn fold_units_reference<T: Small>(values: &[T], weights: &[Fr], size: usize) -> Vec<Fr> {
+pub fn fold_units_reference<V: Values>(values: V, weights: &[Fr], size: usize) -> Vec<Fr> {
     let mut out = vec![Fr::from(0u64); size];
-    for (unit, w) in values.chunks(size).zip(weights) {
-        for (o, v) in out.iter_mut().zip(unit) {
-            *o += *w * Fr::from(v.wide());
+    for (u, w) in weights.iter().enumerate() {
+        let unit = values.part(u * size, size);
+        for (i, o) in out.iter_mut().enumerate().take(unit.count()) {
+            *o += *w * Fr::from(unit.at(i));
         }
     }
     out
@@ -58,16 +155,33 @@ pub fn fold_units_reference<T: Small>(values: &[T], weights: &[Fr], size: usize)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::{Scaled, dot_reference};
     use monai_inference::multilinear::eq_table;
 
+    fn agrees<V: Values>(values: V, weights: &[Fr], size: usize) {
+        assert_eq!(fold_units(values, weights, size), fold_units_reference(values, weights, size), "{size}");
+        let low = &weights[..16];
+        let direct: Vec<Fr> =
+            (0..values.count().div_ceil(16)).map(|u| dot_reference(values.part(u * 16, 16), low)).collect();
+        assert_eq!(fold_low(values, low), direct);
+    }
+
     #[test]
-    fn folds_agree_with_their_twin() {
+    fn folds_agree_with_their_twins() {
         let values: Vec<i32> = (0..1 << 15).map(|i| (i * 7919) % 65_521 - 32_000).collect();
+        let wide: Vec<i64> = values.iter().map(|v| i64::from(*v) * 90_001).collect();
+        let halves: Vec<u16> = values.iter().map(|v| *v as u16).collect();
+        let weights: Vec<i8> = values.iter().map(|v| *v as i8).collect();
+        let multipliers: Vec<i32> = (0..1 << 9).map(|i| i * i * 8000 - 70).collect();
         let point: Vec<Fr> = (0..11u64).map(|i| Fr::from(i * i + 5)).collect();
-        let weights = eq_table(&point);
-        assert_eq!(fold_units(&values, &weights, 16), fold_units_reference(&values, &weights, 16));
-        let low = eq_table(&point[..4]);
-        let direct: Vec<Fr> = values.chunks(16).map(|u| super::super::dot_reference(u, &low)).collect();
-        assert_eq!(fold_low(&values, &low), direct);
+        let eq = eq_table(&point);
+        for (size, count) in [(16, 2048), (1024, 32), (2048, 15), (512, 64), (1 << 13, 4)] {
+            agrees(&values[..size * count], &eq[..count.max(16)], size);
+            agrees(&wide[..size * count], &eq[..count.max(16)], size);
+            agrees(&halves[..size * count], &eq[..count.max(16)], size);
+            agrees(Scaled::new(&weights, &multipliers, 6).part(0, size * count), &eq[..count.max(16)], size);
+        }
+        // Weights for units that are not there.
+        agrees(&values[..40], &eq[..16], 4);
     }
 }

@@ -2,6 +2,10 @@
 
 mod dot;
 mod fold;
+mod values;
+mod wide;
 
-pub use dot::{Accumulator, Small, dot, dot_reference};
+pub use dot::{Accumulator, Unsigned, dot, dot_reference};
 pub use fold::{fold_low, fold_rows, fold_units, fold_units_reference};
+pub use values::{Scaled, Small, Values};
+pub use wide::WideSum;

@@ -110,9 +110,9 @@ impl Checker<'_> {
         for table in Table::ALL {
             let mut counts = vec![0i128; 1 << table.bits()];
             for leaf in Leaf::all().into_iter().filter(|l| l.table() == table) {
+                let entry_of = entry(self.w, self.shape(), leaf);
                 for i in 0..self.w.slice(leaf.shaped_as()).len() {
-                    let found = entry(self.w, self.shape(), leaf, i)
-                        .filter(|e| *e < counts.len() && self.matches(leaf, i, *e));
+                    let found = entry_of(i).filter(|e| *e < counts.len() && self.matches(leaf, i, *e));
                     self.require(Constraint::Lookup(leaf), found.is_some());
                     if let Some(e) = found {
                         counts[e] += 1;

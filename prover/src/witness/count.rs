@@ -4,44 +4,31 @@ use monai_inference::leaf::Leaf;
 use monai_inference::shape::Shape;
 use monai_inference::tensor::{Table, Tensor};
 use monai_model::artefact::Model;
+use rayon::prelude::*;
 
 use super::store::Witness;
 use crate::error::ProveError;
+use crate::leaves::Reader;
 
-/// The entry of its table that leaf value `i` of a group looks up; `None` where it is in none.
-pub(crate) fn entry(w: &Witness, shape: &Shape, leaf: Leaf, i: usize) -> Option<usize> {
-    let get = |t: Tensor| w.slice(t).get(i).copied();
-    let index = |v: i64| usize::try_from(v).ok();
-    match leaf {
-        Leaf::Range(t) => index(get(t)?.into()),
-        Leaf::Remainder(r) => w.remainders.get(&r)?.get(i).map(|v| usize::from(*v)),
-        Leaf::Silu => index(get(Tensor::Gate)?.into()),
-        Leaf::Exp => Some(index(get(Tensor::DistanceLo)?.into())? + (index(get(Tensor::Far)?.into())? << 16)),
-        Leaf::Weight => {
-            Some(index(get(Tensor::LogitLo)?.into())? + (index(get(Tensor::LogitFar)?.into())? << 16))
+/// The entry of its table that each leaf value of a group looks up; `None` where it is in none.
+///
+/// It goes by the key alone: whether the other columns are the entry's is what the lookup proves.
+pub(crate) fn entry<'a>(
+    w: &'a Witness,
+    shape: &Shape,
+    leaf: Leaf,
+) -> impl Fn(usize) -> Option<usize> + Sync + use<'a> {
+    let reader = Reader::of_shape(shape, w.rows.iter().map(|r| r.delta), w, leaf);
+    move |i| {
+        let [key, _, flag, _] = reader.columns(i);
+        let within = |v: i64, bits: u32| usize::try_from(v).ok().filter(|v| v >> bits == 0);
+        match leaf.table() {
+            Table::Range | Table::Silu => within(key, 16),
+            Table::Exp | Table::Weight => Some(within(key, 16)? + (within(flag, 1)? << 16)),
+            Table::Distance | Table::Compare => Some(within(key, 17)? + (within(flag, 1)? << 17)),
+            Table::Power => within(key, 4),
         }
-        Leaf::Distance => {
-            let (key, row) = (i & 63, (i >> 6) & (shape.positions() - 1));
-            let segment = (i >> (6 + shape.position_bits)) & (shape.segments() - 1);
-            distance(get(Tensor::DistanceHi)?, segment * 64 + key <= row)
-        }
-        Leaf::LogitDistance => {
-            let id = (i & 63) + ((i >> (6 + shape.output_bits)) << 6);
-            distance(get(Tensor::LogitHi)?, id < shape.vocab)
-        }
-        Leaf::Compare => {
-            let row = (i >> 6) & ((1 << shape.output_bits) - 1);
-            let delta = w.rows.get(row).map_or(0, |r| i64::from(r.delta));
-            let far = index(get(Tensor::LogitFar)?.into())?;
-            Some(index(i64::from(get(Tensor::LogitLo)?) - delta + (1 << 16))? + (far << 17))
-        }
-        Leaf::Power => index(get(Tensor::FfnExponent)?.into()),
     }
-}
-
-fn distance(hi: i32, visible: bool) -> Option<usize> {
-    let key = usize::try_from(i64::from(hi) + (1 << 16)).ok()?;
-    Some(key + (usize::from(visible) << 17))
 }
 
 impl Witness {
@@ -60,12 +47,32 @@ pub(super) fn multiplicities(model: &Model, shape: &Shape, w: &mut Witness) -> R
     for table in Table::ALL {
         let mut counts = vec![0i32; 1 << table.bits()];
         for leaf in Leaf::all().into_iter().filter(|l| l.table() == table) {
-            for i in 0..w.slice(leaf.shaped_as()).len() {
-                let slot = entry(w, shape, leaf, i).and_then(|e| counts.get_mut(e));
-                *slot.ok_or(ProveError::Model("a value is in no table"))? += 1;
-            }
+            let entry = entry(w, shape, leaf);
+            let len = w.slice(leaf.shaped_as()).len();
+            let some = (0..len.div_ceil(PIECE))
+                .into_par_iter()
+                .map(|piece| {
+                    let mut counts = vec![0i32; 1 << table.bits()];
+                    for i in piece * PIECE..len.min((piece + 1) * PIECE) {
+                        let slot = entry(i).and_then(|e| counts.get_mut(e));
+                        *slot.ok_or(ProveError::Model("a value is in no table"))? += 1;
+                    }
+                    Ok::<_, ProveError>(counts)
+                })
+                .try_reduce(|| vec![0i32; 1 << table.bits()], |a, b| Ok(added(a, &b)))?;
+            counts = added(counts, &some);
         }
         w.slice_mut(Tensor::Multiplicity(table)).copy_from_slice(&counts);
     }
     Ok(())
+}
+
+/// Leaves that one task counts: many more than a table has entries.
+const PIECE: usize = 1 << 21;
+
+fn added(mut a: Vec<i32>, b: &[i32]) -> Vec<i32> {
+    for (a, b) in a.iter_mut().zip(b) {
+        *a += b;
+    }
+    a
 }

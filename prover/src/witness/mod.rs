@@ -17,4 +17,4 @@ mod trace;
 
 pub use check::{Constraint, broken};
 pub use store::{Raw, Witness};
-pub use trace::trace;
+pub use trace::{trace, trace_watched};

@@ -23,6 +23,8 @@ pub struct Raw {
     pub residual: Vec<i64>,
     /// Sums of squares, `[site, position]`.
     pub squares: Vec<Fr>,
+    /// What a dishonest prover adds to the values mixed by attention, by `[layer, head, position]`. Empty but in tests.
+    pub mixed: BTreeMap<usize, Fr>,
 }
 
 /// A whole witness. Public so that tests can break one value at a time.
@@ -52,6 +54,7 @@ impl Witness {
             down: vec![0; len(Tensor::DownHi)],
             residual: vec![0; len(Tensor::NormY)],
             squares: vec![Fr::from(0u64); shape.sites() << shape.position_bits],
+            mixed: BTreeMap::new(),
         };
         Self { values: vec![0; layout.len()], layout, remainders, raw, rows: Vec::new() }
     }

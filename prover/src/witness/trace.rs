@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use super::store::Witness;
 use super::{count, logits};
 use crate::error::ProveError;
+use crate::progress::{Progress, Stage, check};
 
 /// Rows of activations, `[position][channel]`.
 pub(super) type Rows = Vec<Vec<i64>>;
@@ -34,8 +35,26 @@ impl Blocks {
     }
 }
 
-/// The raw accumulators `A` of a matrix for all rows.
+/// Rows of weights that one task multiplies with all positions.
+const WEIGHT_ROWS: usize = 16;
+
+/// The raw accumulators `A` of a matrix for all rows. Inputs are 16-bit values.
+///
+/// A row of weights meets all positions while it is in the cache, so the matrix is read once, not once a position.
 pub(super) fn raw(m: &Linear, x: &Rows) -> Rows {
+    let narrow: Option<Vec<Vec<i16>>> =
+        x.iter().map(|x| x.iter().map(|v| i16::try_from(*v).ok()).collect()).collect();
+    let Some(narrow) = narrow else { return raw_reference(m, x) };
+    let columns: Vec<Vec<i64>> = (0..m.rows)
+        .into_par_iter()
+        .with_min_len(WEIGHT_ROWS)
+        .map(|n| narrow.iter().map(|x| m.raw(n, dot16(m.row(n), x))).collect())
+        .collect();
+    (0..x.len()).into_par_iter().map(|p| columns.iter().map(|c| c[p]).collect()).collect()
+}
+
+/// The twin of [`raw`], for inputs of any width.
+fn raw_reference(m: &Linear, x: &Rows) -> Rows {
     x.par_iter()
         .map(|x| {
             (0..m.rows)
@@ -43,6 +62,32 @@ pub(super) fn raw(m: &Linear, x: &Rows) -> Rows {
                 .collect()
         })
         .collect()
+}
+
+/// `sum w x`.
+fn dot16(w: &[i8], x: &[i16]) -> i64 {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has just been seen to support AVX2, the only feature that the function asks for.
+        return unsafe { dot16_avx2(w, x) };
+    }
+    dot16_plain(w, x)
+}
+
+/// The same loop, compiled for AVX2.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn dot16_avx2(w: &[i8], x: &[i16]) -> i64 {
+    dot16_plain(w, x)
+}
+
+#[inline(always)]
+fn dot16_plain(w: &[i8], x: &[i16]) -> i64 {
+    // 2^8 products of at most 2^22 fit 31 bits.
+    let piece = |(w, x): (&[i8], &[i16])| -> i64 {
+        i64::from(w.iter().zip(x).map(|(w, x)| i32::from(*w) * i32::from(*x)).sum::<i32>())
+    };
+    w.chunks(256).zip(x.chunks(256)).map(piece).sum()
 }
 
 struct Tracer<'a> {
@@ -58,11 +103,28 @@ struct Tracer<'a> {
 /// # Errors
 /// [`ProveError::Range`] where a value leaves its width, which import's bounds exclude.
 pub fn trace(model: &Model, shape: &Shape, request: &Request, output: &[u32]) -> Result<Witness, ProveError> {
+    trace_watched(model, shape, request, output, &())
+}
+
+/// [`trace`] that tells which layer it is at and can be cancelled.
+///
+/// # Errors
+/// As [`trace`], and [`ProveError::Cancelled`].
+pub fn trace_watched(
+    model: &Model,
+    shape: &Shape,
+    request: &Request,
+    output: &[u32],
+    progress: &dyn Progress,
+) -> Result<Witness, ProveError> {
+    let steps = shape.layers + 2;
     let mut t = Tracer { model, shape, w: Witness::new(shape) };
     let fed = output.len().saturating_sub(1);
     let ids: Vec<u32> = request.prompt.iter().chain(&output[..fed]).copied().collect();
     let mut h = t.embed(&ids)?;
     for l in 0..shape.layers {
+        check(progress)?;
+        progress.step(Stage::Witness, "layer", l, steps);
         let x = t.norm(2 * l, &h)?;
         let out = t.attention(l, &model.layers[l], &x)?;
         t.add(2 * l, &mut h, &out)?;
@@ -72,7 +134,11 @@ pub fn trace(model: &Model, shape: &Shape, request: &Request, output: &[u32]) ->
     }
     let y = t.norm(2 * shape.layers, &h)?;
     let mut w = t.w;
+    check(progress)?;
+    progress.step(Stage::Witness, "logits", shape.layers, steps);
     logits::trace(model, shape, request, output, &y, &mut w)?;
+    check(progress)?;
+    progress.step(Stage::Witness, "multiplicities", shape.layers + 1, steps);
     count::multiplicities(model, shape, &mut w)?;
     Ok(w)
 }
@@ -363,5 +429,26 @@ impl Tracer<'_> {
         self.w.put(Tensor::FfnSign, at, sign);
         self.w.put_limbs(Tensor::FfnSlack, (at, sh.layers * n), 3, slack as u128)?;
         Ok(x)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use monai_model::testing::{TinyOptions, tiny};
+
+    #[test]
+    fn products_agree_with_their_twin() {
+        let model = tiny(&TinyOptions { ffn: 320, ..TinyOptions::default() }).unwrap();
+        let layer = &model.layers[0];
+        for m in [&layer.gate, &layer.down, model.head()] {
+            let extreme =
+                |p: usize, c: usize| if (p * c) % 3 == 0 { -32_768 } else { 32_767 - (p * 77 + c) as i64 };
+            let x: Rows = (0..5).map(|p| (0..m.cols).map(|c| extreme(p, c)).collect()).collect();
+            assert_eq!(raw(m, &x), raw_reference(m, &x));
+            let wide: Rows = x.iter().map(|x| x.iter().map(|v| v << 9).collect()).collect();
+            assert_eq!(raw(m, &wide), raw_reference(m, &wide));
+        }
+        assert_eq!(dot16(&[-128; 2000], &[-32_768; 2000]), 2000 * 128 * 32_768);
     }
 }

@@ -29,7 +29,7 @@ pub(crate) fn model(options: &TinyOptions) -> &'static Model {
 pub(crate) fn proving(model: &'static Model) -> ProvingModel<'static> {
     let header = header(model, CHUNK_BITS).unwrap();
     let tensors = ModelTensors::new(model, &header).unwrap();
-    let registered: RegisteredModel = tensors.commit(&header, srs()).unwrap();
+    let registered: RegisteredModel = tensors.commit(model, &header, srs()).unwrap();
     ProvingModel { model, tensors, registered }
 }
 

@@ -61,6 +61,24 @@ impl<'a> Reader<'a> {
         field::from_bytes(&self.bytes::<32>()?).ok_or(DecodeError::NonCanonicalScalar)
     }
 
+    /// The next `n` bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] where fewer are left.
+    pub fn slice(&mut self, n: usize) -> Result<&'a [u8], DecodeError> {
+        let Some((head, rest)) = self.rest.split_at_checked(n) else {
+            return Err(DecodeError::Truncated { missing: n.saturating_sub(self.rest.len()) });
+        };
+        self.rest = rest;
+        Ok(head)
+    }
+
+    /// All bytes left.
+    #[must_use]
+    pub const fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+
     /// Bytes left.
     #[must_use]
     pub const fn remaining(&self) -> usize {

@@ -35,7 +35,9 @@ pub use codec::Reader;
 pub use error::{DecodeError, OpeningError};
 pub use key::{SetupKind, VerifierKey};
 pub use mercury::{combine, eq_polynomial_at, split_variables, verify_opening};
-pub use model::{MAX_EOS_IDS, MAX_MODEL_LAYERS, ModelCommitment, ModelConstants};
+pub use model::{
+    MAX_EOS_IDS, MAX_MODEL_COMMITMENT_BYTES, MAX_MODEL_LAYERS, ModelCommitment, ModelConstants, ModelDigest,
+};
 pub use point::Commitment;
 pub use proof::OpeningProof;
 pub use transcript::{KeccakTranscript, OpeningTranscript};

@@ -5,18 +5,75 @@
 //! committed tensor), biases, gains, RoPE tables and lookup tables, one list of values cut into chunks of
 //! `2^chunk_bits`. Those who register a model recompute the chunks from the artefact, *and* the integer
 //! bounds: that no sum wraps around the field rests on the weights being in range, which no proof shows.
+//! The prover's crate has that check as `check_registration`.
+//!
+//! M binds, by collision resistance of keccak256: the statement's version (and with it the layout of all
+//! tensors), the artefact's identity, the digests of architecture, tokenizer and template, the verifier's
+//! key, the size of a chunk, every public integer, and every chunk with its place in the list. A proof's
+//! transcript starts with M, so none of them can be chosen after the proof or changed under it.
 
 use alloy_primitives::keccak256;
 use monai_model::artefact::{Arch, PairOrder};
 use monai_protocol::ModelId;
+use monai_protocol::codec::{CodecError, decode_hex, encode_hex};
+use monai_protocol::field::{self, Fr};
+use serde::{Deserialize, Serialize};
 
 use super::{Commitment, DecodeError, MAX_CHUNKS, MAX_VARIABLES, Reader};
+use crate::proof::VERSION as STATEMENT_VERSION;
 
 /// Most layers in a header.
 pub const MAX_MODEL_LAYERS: usize = 1 << 10;
 
 /// Most ids that end an answer.
 pub const MAX_EOS_IDS: usize = 1 << 8;
+
+/// Most bytes of an encoded model commitment: the largest lists, and room for all fixed fields.
+pub const MAX_MODEL_COMMITMENT_BYTES: usize =
+    MAX_CHUNKS * Commitment::BYTES + MAX_MODEL_LAYERS * 8 + MAX_EOS_IDS * 4 + 1024;
+
+/// M: keccak256 of a [`ModelCommitment`]'s canonical encoding. Text form: `0x` and 64 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ModelDigest(pub [u8; 32]);
+
+impl ModelDigest {
+    /// M as (high, low) field elements, in the order in which a transcript absorbs them.
+    #[must_use]
+    pub fn limbs(&self) -> [Fr; 2] {
+        field::split(&self.0)
+    }
+}
+
+impl std::fmt::Display for ModelDigest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&encode_hex(&self.0))
+    }
+}
+
+impl std::fmt::Debug for ModelDigest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::str::FromStr for ModelDigest {
+    type Err = CodecError;
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        decode_hex(s).map(Self)
+    }
+}
+
+impl Serialize for ModelDigest {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ModelDigest {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}
 
 /// The public integers of a model: all that the statement takes from it besides its tensors.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +115,8 @@ impl ModelCommitment {
 
     /// M: keccak256 of the canonical encoding.
     #[must_use]
-    pub fn digest(&self) -> [u8; 32] {
-        keccak256(self.to_bytes()).0
+    pub fn digest(&self) -> ModelDigest {
+        ModelDigest(keccak256(self.to_bytes()).0)
     }
 
     /// The canonical encoding: all numbers big-endian and of fixed width, lists after their 32-bit length.
@@ -68,6 +125,7 @@ impl ModelCommitment {
         let mut out = Vec::new();
         out.extend_from_slice(&Self::MAGIC);
         out.extend_from_slice(&Self::VERSION.to_be_bytes());
+        out.push(STATEMENT_VERSION);
         for digest in [&self.model.0, &self.architecture, &self.tokenizer, &self.template, &self.setup] {
             out.extend_from_slice(digest);
         }
@@ -92,6 +150,10 @@ impl ModelCommitment {
         let version = r.u32()?;
         if version != Self::VERSION {
             return Err(DecodeError::Version { what: "the model commitment", got: version });
+        }
+        let statement = r.u8()?;
+        if statement != STATEMENT_VERSION {
+            return Err(DecodeError::Version { what: "the statement", got: statement.into() });
         }
         let model = ModelId(r.bytes()?);
         let (architecture, tokenizer, template, setup) = (r.bytes()?, r.bytes()?, r.bytes()?, r.bytes()?);

@@ -241,33 +241,23 @@ fn output<P: Party>(
     linear: &mut super::linear::Claims,
 ) -> Result<(), P::Error> {
     // The output projection, whose remainder is a plain one.
-    let claim = leaves.get(Remainder::Output)?;
-    let (column, row) = split(&claim.low, BLOCK_BITS)?;
-    let w = total(&claim.weights);
-    let spread = super::linear::interleave(&claim.weights, s.shape.hidden, 0);
-    let open = |p: &mut P, t| p.open(Query::new(t, claim.low.clone(), spread.clone()));
-    let out = limbs(&[open(p, Tensor::SubLo)?, open(p, Tensor::SubHi)?]) - pow2(31) * w;
-    linear.push(
-        Matrix::Output,
-        claim.weights.clone(),
-        column,
-        row,
-        claim.value - pow2(15) * w + pow2(16) * out,
-    );
+    let claim = leaves.take(Remainder::Output, BLOCK_BITS)?;
+    let spread = super::linear::interleave(claim.weights, s.shape.hidden, 0);
+    let open = |p: &mut P, t| claim.open_at(p, t, spread.clone());
+    let out = limbs(&[open(p, Tensor::SubLo)?, open(p, Tensor::SubHi)?]) - pow2(31) * claim.ones;
+    linear.push(Matrix::Output, claim.weights.to_vec(), claim.column, claim.row, claim.exact16(out));
 
-    let claim = leaves.get(Remainder::AttnOut)?;
-    let (column, row) = split(&claim.low, s.shape.head_bits)?;
-    let open = |p: &mut P, t| p.open(Query::new(t, claim.low.clone(), claim.weights.clone()));
-    let hi = open(p, Tensor::AttnOutHi)?;
-    let o = open(p, Tensor::AttnOut)? - offset16(&claim.weights);
-    let scaled = claim.value + pow2(16) * hi + pow2(32) * o - pow2(31) * total(&claim.weights);
-    let sum = AttnOut { weights: claim.weights.clone(), column: column.to_vec(), row: row.to_vec() };
-    let SumClaim { point, value } = p.sum(&sum.into(), scaled)?;
+    let claim = leaves.take(Remainder::AttnOut, s.shape.head_bits)?;
+    let hi = claim.open(p, Tensor::AttnOutHi)?;
+    let o = claim.open_signed(p, Tensor::AttnOut)?;
+    let (column, row) = (claim.column, claim.row);
+    let sum = AttnOut { weights: claim.weights.to_vec(), column: column.to_vec(), row: row.to_vec() };
+    let SumClaim { point, value } = p.sum(&sum.into(), claim.exact32(o, hi))?;
     let (position, head) = split(&point, s.shape.position_bits)?;
     let heads = eq_range(head, 0, s.shape.all_heads());
     let n = p.factor(2)?;
     let inv = open_row(p, s, Row::Inverse, position, &heads)?;
-    let weight: Fr = heads.iter().zip(&claim.weights).map(|(a, b)| *a * b).sum();
+    let weight: Fr = heads.iter().zip(claim.weights).map(|(a, b)| *a * b).sum();
     check("the softmax output", value == weight * eq_points(row, position) * inv * n)?;
 
     let mix = Mix { row: point.clone(), column: column.to_vec() };
@@ -330,24 +320,19 @@ fn values<P: Party>(
     s: &Statement,
     linear: &mut super::linear::Claims,
 ) -> Result<(), P::Error> {
-    let claim = leaves.get(Remainder::Value)?;
-    let (column, row) = split(&claim.low, s.shape.head_bits)?;
-    let v = p.open(Query::new(Tensor::Value, claim.low.clone(), claim.weights.clone()))?
-        - offset16(&claim.weights);
-    let raw = claim.value - pow2(15) * total(&claim.weights) + pow2(16) * v;
-    linear.push(Matrix::Value, claim.weights.clone(), column, row, raw);
+    let claim = leaves.take(Remainder::Value, s.shape.head_bits)?;
+    let v = claim.open_signed(p, Tensor::Value)?;
+    linear.push(Matrix::Value, claim.weights.to_vec(), claim.column, claim.row, claim.exact16(v));
     Ok(())
 }
 
 fn scores<P: Party>(p: &mut P, s: &Statement, leaves: &LeafClaims) -> Result<(), P::Error> {
-    let claim = leaves.get(Remainder::Score)?;
-    let (key, row) = split(&claim.low, BLOCK_BITS)?;
-    let w = total(&claim.weights);
-    let open = |p: &mut P, t| p.open(Query::new(t, claim.low.clone(), claim.weights.clone()));
-    let (d0, d1) = (open(p, Tensor::DistanceLo)?, open(p, Tensor::DistanceHi)?);
-    let max = open_row(p, s, Row::Max, row, &by_head(s, &claim.weights))? - pow2(31) * w;
-    let product = claim.value - pow2(15) * w + pow2(16) * (max - d0 - pow2(16) * d1);
-    let sum = Score { weights: claim.weights.clone(), key: key.to_vec(), row: row.to_vec() };
+    let claim = leaves.take(Remainder::Score, BLOCK_BITS)?;
+    let (key, row) = (claim.column, claim.row);
+    let (d0, d1) = (claim.open(p, Tensor::DistanceLo)?, claim.open(p, Tensor::DistanceHi)?);
+    let max = open_row(p, s, Row::Max, row, &by_head(s, claim.weights))? - pow2(31) * claim.ones;
+    let product = claim.exact16(max - d0 - pow2(16) * d1);
+    let sum = Score { weights: claim.weights.to_vec(), key: key.to_vec(), row: row.to_vec() };
     let SumClaim { point, value } = p.sum(&sum.clone().into(), product)?;
     let (channel, unit) = split(&point, s.shape.head_bits)?;
     let scaled = sum.scaled(&s.shape);

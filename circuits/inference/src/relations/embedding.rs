@@ -13,7 +13,7 @@ use monai_protocol::field::Fr;
 
 use super::{LeafClaims, SumClaim, Summand, check, join, limbs, split};
 use crate::leaf::Remainder;
-use crate::multilinear::{eq_index, eq_range, pow2, total};
+use crate::multilinear::{eq_index, eq_range, pow2};
 use crate::party::{Party, Query};
 use crate::shape::BLOCK_BITS;
 use crate::statement::Statement;
@@ -44,14 +44,12 @@ impl Summand for Embed {
 }
 
 pub(super) fn prove<P: Party>(p: &mut P, s: &Statement, leaves: &LeafClaims) -> Result<(), P::Error> {
-    let claim = leaves.get(Remainder::X0)?;
-    let (column, row) = split(&claim.low, BLOCK_BITS)?;
-    let w = total(&claim.weights);
-    let open = |p: &mut P, t| p.open(Query::new(t, claim.low.clone(), claim.weights.clone()));
-    let x0 = limbs(&[open(p, Tensor::X0Lo)?, open(p, Tensor::X0Hi)?]) - pow2(31) * w;
-    let raw = claim.value - pow2(15) * w + pow2(16) * x0;
-    let embed = Embed { weights: claim.weights.clone(), column: column.to_vec(), row: row.to_vec() };
-    let SumClaim { point, value } = p.sum(&embed.into(), raw)?;
+    let claim = leaves.take(Remainder::X0, BLOCK_BITS)?;
+    let (column, row) = (claim.column, claim.row);
+    let limbs = limbs(&[claim.open(p, Tensor::X0Lo)?, claim.open(p, Tensor::X0Hi)?]);
+    let x0 = limbs - pow2(31) * claim.ones;
+    let embed = Embed { weights: claim.weights.to_vec(), column: column.to_vec(), row: row.to_vec() };
+    let SumClaim { point, value } = p.sum(&embed.into(), claim.exact16(x0))?;
     let (low, high) = split(&point, BLOCK_BITS)?;
     let mut weights = Vec::new();
     for v in eq_range(high, 0, s.shape.vocab_blocks) {

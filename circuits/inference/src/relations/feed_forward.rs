@@ -17,7 +17,7 @@ use ark_ff::{AdditiveGroup, Field, Zero};
 use monai_protocol::field::Fr;
 
 use super::{
-    LeafClaims, SumClaim, Summand, at, check, limbs, offset16, one, repeat_each, split, sum_runs,
+    LeafClaims, SumClaim, Summand, at, check, limbs, one, repeat_each, split, sum_runs,
 };
 use super::linear::interleave;
 use super::lookup::row_sums;
@@ -121,11 +121,9 @@ pub(super) fn prove<P: Party>(
 }
 
 fn gate<P: Party>(p: &mut P, leaves: &LeafClaims, linear: &mut super::linear::Claims) -> Result<(), P::Error> {
-    let claim = leaves.get(Remainder::Gate)?;
-    let (column, row) = split(&claim.low, BLOCK_BITS)?;
-    let g = p.open(Query::new(Tensor::Gate, claim.low.clone(), claim.weights.clone()))?;
-    let raw = claim.value - pow2(15) * total(&claim.weights) + pow2(16) * (g - offset16(&claim.weights));
-    linear.push(Matrix::Gate, claim.weights.clone(), column, row, raw);
+    let claim = leaves.take(Remainder::Gate, BLOCK_BITS)?;
+    let g = claim.open_signed(p, Tensor::Gate)?;
+    linear.push(Matrix::Gate, claim.weights.to_vec(), claim.column, claim.row, claim.exact16(g));
     Ok(())
 }
 
@@ -178,15 +176,14 @@ fn gated<P: Party>(
     (pointed, product): (Vec<Fr>, Fr),
 ) -> Result<(), P::Error> {
     let bits = s.shape.position_bits;
-    let claim = leaves.get(Remainder::Gated)?;
-    let (column, row) = split(&claim.low, BLOCK_BITS)?;
-    let open = |p: &mut P, t| p.open(Query::new(t, claim.low.clone(), claim.weights.clone()));
-    let hi = open(p, Tensor::GatedHi)?;
-    let t = open(p, Tensor::Gated)? - offset16(&claim.weights);
-    let scaled = claim.value + pow2(16) * hi + pow2(32) * t - pow2(31) * total(&claim.weights);
+    let claim = leaves.take(Remainder::Gated, BLOCK_BITS)?;
+    let (column, row) = (claim.column, claim.row);
+    let hi = claim.open(p, Tensor::GatedHi)?;
+    let t = claim.open_signed(p, Tensor::Gated)?;
+    let scaled = claim.exact32(t, hi);
     let gamma = p.challenge(Label::Batch);
     let sum = Gated {
-        weights: claim.weights.clone(),
+        weights: claim.weights.to_vec(),
         column: column.to_vec(),
         row: row.to_vec(),
         pointed: pointed.clone(),
@@ -202,7 +199,7 @@ fn gated<P: Party>(
     let down = p.open(Query::new(Tensor::FfnDown, position.to_vec(), layers.clone()))?;
     let pointer = p.open(Query::new(Tensor::GatedPointer, low.to_vec(), units.clone()))?;
     let (pointed_position, pointed_layer) = split(&pointed, bits)?;
-    let e1: Fr = units.iter().zip(&claim.weights).map(|(a, b)| *a * b).sum();
+    let e1: Fr = units.iter().zip(claim.weights).map(|(a, b)| *a * b).sum();
     let e1 = e1 * eq_points(column, channel) * eq_points(row, position);
     let e2: Fr = layers.iter().zip(eq_range(pointed_layer, 0, s.shape.layers)).map(|(a, b)| *a * b).sum();
     let e2 = e2 * eq_points(pointed_position, position);
@@ -217,16 +214,14 @@ fn down<P: Party>(
     leaves: &LeafClaims,
     linear: &mut super::linear::Claims,
 ) -> Result<(), P::Error> {
-    let claim = leaves.get(Remainder::Down)?;
-    let (column, row) = split(&claim.low, BLOCK_BITS)?;
-    let w = total(&claim.weights);
-    let hi = p.open(Query::new(Tensor::DownHi, claim.low.clone(), claim.weights.clone()))?;
-    let spread = interleave(&claim.weights, s.shape.hidden, 1);
-    let open = |p: &mut P, t| p.open(Query::new(t, claim.low.clone(), spread.clone()));
-    let out = limbs(&[open(p, Tensor::SubLo)?, open(p, Tensor::SubHi)?]) - pow2(31) * w;
-    let scaled = claim.value + pow2(16) * hi + pow2(32) * out - pow2(31) * w;
-    let sum = Down { weights: claim.weights.clone(), column: column.to_vec(), row: row.to_vec() };
-    let SumClaim { point, value } = p.sum(&sum.into(), scaled)?;
+    let claim = leaves.take(Remainder::Down, BLOCK_BITS)?;
+    let (column, row) = (claim.column, claim.row);
+    let hi = claim.open(p, Tensor::DownHi)?;
+    let spread = interleave(claim.weights, s.shape.hidden, 1);
+    let open = |p: &mut P, t| claim.open_at(p, t, spread.clone());
+    let out = limbs(&[open(p, Tensor::SubLo)?, open(p, Tensor::SubHi)?]) - pow2(31) * claim.ones;
+    let sum = Down { weights: claim.weights.to_vec(), column: column.to_vec(), row: row.to_vec() };
+    let SumClaim { point, value } = p.sum(&sum.into(), claim.exact32(out, hi))?;
     let (position, layer) = split(&point, s.shape.position_bits)?;
     let layers = eq_range(layer, 0, s.shape.layers);
     let raw = p.factor(2)?;

@@ -18,7 +18,7 @@ use monai_protocol::field::Fr;
 use super::{LeafClaims, LinearPart, SumClaim, Summand, at, check, join, offset16, split};
 use crate::error::VerifyError;
 use crate::leaf::Remainder;
-use crate::multilinear::{eq_points, eq_range, pow2, total};
+use crate::multilinear::{eq_points, eq_range, pow2};
 use crate::party::{Party, Query};
 use crate::shape::{BLOCK_BITS, Matrix};
 use crate::statement::Statement;
@@ -78,27 +78,22 @@ pub(super) fn prove<P: Party>(
     leaves: &LeafClaims,
     linear: &mut super::linear::Claims,
 ) -> Result<(), P::Error> {
-    let claim = leaves.get(Remainder::Logit)?;
-    let (column, row) = split(&claim.low, BLOCK_BITS)?;
-    let w = total(&claim.weights);
-    let open = |p: &mut P, t| p.open(Query::new(t, claim.low.clone(), claim.weights.clone()));
-    let hi = open(p, Tensor::LogitRemHi)?;
-    let (d0, d1) = (open(p, Tensor::LogitLo)?, open(p, Tensor::LogitHi)?);
-    let logit = w * s.max_at(row) - d0 - pow2(16) * d1;
-    let scaled = claim.value + pow2(16) * hi + pow2(32) * logit - pow2(31) * w;
+    let claim = leaves.take(Remainder::Logit, BLOCK_BITS)?;
+    let hi = claim.open(p, Tensor::LogitRemHi)?;
+    let (d0, d1) = (claim.open(p, Tensor::LogitLo)?, claim.open(p, Tensor::LogitHi)?);
+    let logit = claim.ones * s.max_at(claim.row) - d0 - pow2(16) * d1;
     let tau = Fr::from(s.request.params.tau).inverse().ok_or(VerifyError::Degenerate)?;
-    linear.push(Matrix::Head, claim.weights.clone(), column, row, scaled * tau);
+    let raw = claim.exact32(logit, hi) * tau;
+    linear.push(Matrix::Head, claim.weights.to_vec(), claim.column, claim.row, raw);
 
-    let claim = leaves.get(Remainder::Final)?;
-    let (column, row) = split(&claim.low, BLOCK_BITS)?;
-    let z = p.open(Query::new(Tensor::FinalZ, claim.low.clone(), claim.weights.clone()))?
-        - offset16(&claim.weights);
-    let product = claim.value - pow2(15) * total(&claim.weights) + pow2(16) * z;
-    let gain = Gain { weights: claim.weights.clone(), column: column.to_vec(), row: row.to_vec() };
-    let SumClaim { point, value } = p.sum(&gain.into(), product)?;
+    let claim = leaves.take(Remainder::Final, BLOCK_BITS)?;
+    let (column, row) = (claim.column, claim.row);
+    let z = claim.open_signed(p, Tensor::FinalZ)?;
+    let gain = Gain { weights: claim.weights.to_vec(), column: column.to_vec(), row: row.to_vec() };
+    let SumClaim { point, value } = p.sum(&gain.into(), claim.exact16(z))?;
     let (low, high) = split(&point, BLOCK_BITS)?;
     let units = eq_range(high, 0, s.shape.hidden);
-    let weight: Fr = units.iter().zip(&claim.weights).map(|(a, b)| *a * b).sum();
+    let weight: Fr = units.iter().zip(claim.weights).map(|(a, b)| *a * b).sum();
     let g = p.open(Query::new(Tensor::Gain, low.to_vec(), units.clone()))?;
     let last = s.shape.sites().saturating_sub(1).saturating_mul(s.shape.hidden);
     let offset = offset16(&units);

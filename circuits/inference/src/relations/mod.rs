@@ -5,6 +5,7 @@
 //! [`prove_all`]. `docs/statement.md` has the whole picture.
 
 mod attention;
+mod claim;
 mod embedding;
 mod feed_forward;
 mod linear;

@@ -16,10 +16,10 @@ use ark_ff::{Field, Zero};
 use monai_model::semantics::NORM_C;
 use monai_protocol::field::Fr;
 
-use super::{LeafClaims, SumClaim, Summand, check, limbs, offset16, one, residual, split, sum_runs};
+use super::{LeafClaims, SumClaim, Summand, check, limbs, one, residual, split, sum_runs};
 use crate::error::VerifyError;
 use crate::leaf::Remainder;
-use crate::multilinear::{eq_points, eq_range, pow2, total};
+use crate::multilinear::{eq_points, eq_range, total};
 use crate::party::{Party, Query};
 use crate::shape::BLOCK_BITS;
 use crate::statement::Statement;
@@ -125,13 +125,11 @@ pub(super) fn prove<P: Party>(p: &mut P, s: &Statement, leaves: &LeafClaims) -> 
 }
 
 fn apply<P: Party>(p: &mut P, s: &Statement, leaves: &LeafClaims) -> Result<(), P::Error> {
-    let claim = leaves.get(Remainder::Norm)?;
-    let (column, row) = split(&claim.low, BLOCK_BITS)?;
-    let y = p.open(Query::new(Tensor::NormY, claim.low.clone(), claim.weights.clone()))?
-        - offset16(&claim.weights);
-    let product = claim.value - pow2(15) * total(&claim.weights) + pow2(16) * y;
-    let sum = NormApply { weights: claim.weights.clone(), column: column.to_vec(), row: row.to_vec() };
-    let SumClaim { point, value } = p.sum(&sum.into(), product)?;
+    let claim = leaves.take(Remainder::Norm, BLOCK_BITS)?;
+    let (column, row) = (claim.column, claim.row);
+    let y = claim.open_signed(p, Tensor::NormY)?;
+    let sum = NormApply { weights: claim.weights.to_vec(), column: column.to_vec(), row: row.to_vec() };
+    let SumClaim { point, value } = p.sum(&sum.into(), claim.exact16(y))?;
     let (position, site) = split(&point, s.shape.position_bits)?;
     let sites = eq_range(site, 0, s.shape.sites());
     let h = p.factor(2)?;
@@ -195,12 +193,12 @@ mod tests {
             let b = Fr::from((inv + 1) * (inv + 1) * (sum + eps)) - Fr::from(c * c) - Fr::from(1u64);
             (rows.combine(&[Fr::from(1u64), Fr::from(inv), a, b, Fr::from(sum)]), a, b)
         };
-        let small = |x: Fr| monai_protocol::field::bits(x) <= 96;
+        let small = |x: &Fr| monai_protocol::field::bits(*x) <= 96;
         let (zero, a, b) = value(inv);
-        assert!(zero.is_zero() && small(a) && small(b));
+        assert!(zero.is_zero() && small(&a) && small(&b));
         for wrong in [inv - 1, inv + 1] {
             let (zero, a, b) = value(wrong);
-            assert!(zero.is_zero() && !(small(a) && small(b)), "one slack is negative");
+            assert!(zero.is_zero() && !(small(&a) && small(&b)), "one slack is negative");
         }
     }
 }

@@ -14,10 +14,10 @@ use ark_ff::{One, Zero};
 use monai_model::artefact::PairOrder;
 use monai_protocol::field::Fr;
 
-use super::{LeafClaims, SumClaim, Summand, at, check, join, offset16, split};
+use super::{LeafClaims, SumClaim, Summand, at, check, join, split};
 use crate::error::VerifyError;
 use crate::leaf::Remainder;
-use crate::multilinear::{eq_points, eq_range, pow2, total};
+use crate::multilinear::{eq_points, eq_range};
 use crate::party::{Party, Query};
 use crate::shape::{BLOCK_BITS, Matrix, Shape};
 use crate::statement::Statement;
@@ -79,14 +79,12 @@ pub(super) fn prove<P: Party>(
     leaves: &LeafClaims,
     linear: &mut super::linear::Claims,
 ) -> Result<(), P::Error> {
-    let claim = leaves.get(Remainder::QueryKey)?;
-    let (column, row) = split(&claim.low, s.shape.head_bits)?;
-    let open = |p: &mut P, t| p.open(Query::new(t, claim.low.clone(), claim.weights.clone()));
-    let hi = open(p, Tensor::QueryKeyHi)?;
-    let y = open(p, Tensor::QueryKey)? - offset16(&claim.weights);
-    let rotated = claim.value + pow2(16) * hi + pow2(32) * y - pow2(31) * total(&claim.weights);
-    let rope = Rope { weights: claim.weights.clone(), column: column.to_vec(), row: row.to_vec() };
-    let SumClaim { point, value } = p.sum(&rope.clone().into(), rotated)?;
+    let claim = leaves.take(Remainder::QueryKey, s.shape.head_bits)?;
+    let (column, row) = (claim.column, claim.row);
+    let hi = claim.open(p, Tensor::QueryKeyHi)?;
+    let y = claim.open_signed(p, Tensor::QueryKey)?;
+    let rope = Rope { weights: claim.weights.to_vec(), column: column.to_vec(), row: row.to_vec() };
+    let SumClaim { point, value } = p.sum(&rope.clone().into(), claim.exact32(y, hi))?;
     let (channel, position) = split(&point, s.shape.head_bits)?;
     let raw = p.factor(0)?;
     let (pair, side) = pair_and_side(&s.shape, channel)?;
@@ -98,6 +96,6 @@ pub(super) fn prove<P: Party>(
     let table = |p: &mut P, t| p.open(Query::new(t, join(&pair, low), segments.clone()));
     let (cos, sin) = (table(p, Tensor::Cos)?, table(p, Tensor::Sin)?);
     check("the rotation", value == rope.combine(&[raw, eq * first, cos, eq * second, sin]))?;
-    linear.push(Matrix::QueryKey, claim.weights.clone(), channel, position, raw);
+    linear.push(Matrix::QueryKey, claim.weights.to_vec(), channel, position, raw);
     Ok(())
 }

@@ -10,6 +10,7 @@ use halo2curves::group::Group;
 use super::batch_add::{Scratch, add_into, add_within, prefetch};
 use super::digits::Digits;
 use crate::commit::field::{Point, Sum};
+use crate::progress::Progress;
 
 /// Points in a block: 256 KiB of coordinates.
 const BLOCK: usize = 4096;
@@ -39,9 +40,19 @@ impl Buckets {
         }
     }
 
-    /// Adds `digit(scalar) * point` for each pair, window `w` of `c` bits.
-    pub(crate) fn fill<S: Digits>(&mut self, points: &[Point], scalars: &[S], w: u32, c: u32) {
+    /// Adds `digit(scalar) * point` for each pair, window `w` of `c` bits. Returns early once cancelled.
+    pub(crate) fn fill<S: Digits>(
+        &mut self,
+        points: &[Point],
+        scalars: &[S],
+        w: u32,
+        c: u32,
+        progress: &dyn Progress,
+    ) {
         for (points, scalars) in points.chunks(BLOCK).zip(scalars.chunks(BLOCK)) {
+            if progress.cancelled() {
+                return;
+            }
             self.items.clear();
             for (i, s) in scalars.iter().enumerate() {
                 let digit = s.digit(w, c);

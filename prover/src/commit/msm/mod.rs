@@ -16,16 +16,29 @@ pub(crate) use digits::Digits;
 pub(crate) use naive::naive;
 
 use super::field::{Point, Sum};
+use crate::progress::{Cancelled, Progress, check};
 
 /// `sum_i scalars[i] * points[i]`; `scalars` must not be longer than `points`.
 ///
 /// Runs on the threads of the current rayon pool: windows and, where they are fewer than the threads,
-/// ranges of points are the tasks.
+/// ranges of points are the tasks. Nobody can cancel it: see [`msm_watched`].
 pub(crate) fn msm<S: Digits>(points: &[Point], scalars: &[S]) -> Sum {
+    msm_watched(points, scalars, &()).unwrap_or_else(|Cancelled| Sum::identity())
+}
+
+/// [`msm`] that asks, every few milliseconds, whether it is still wanted.
+///
+/// # Errors
+/// [`Cancelled`].
+pub(crate) fn msm_watched<S: Digits>(
+    points: &[Point],
+    scalars: &[S],
+    progress: &dyn Progress,
+) -> Result<Sum, Cancelled> {
     let n = scalars.len();
     let points = &points[..n];
     let bits = scalars.par_chunks(1 << 14).map(|s| s.iter().map(|x| x.bits()).max().unwrap_or(1)).max();
-    let Some(bits) = bits else { return Sum::identity() };
+    let Some(bits) = bits else { return Ok(Sum::identity()) };
     let (c, windows) = plan(n, bits);
     let threads = rayon::current_num_threads();
     let ranges = if windows as usize >= 2 * threads || n < 1 << 13 { 1 } else { threads };
@@ -38,7 +51,7 @@ pub(crate) fn msm<S: Digits>(points: &[Point], scalars: &[S]) -> Sum {
                 .zip(scalars.par_chunks(length))
                 .map(|(points, scalars)| {
                     let mut buckets = Buckets::new(c);
-                    buckets.fill(points, scalars, w, c);
+                    buckets.fill(points, scalars, w, c, progress);
                     buckets
                 })
                 .reduce_with(|mut a, b| {
@@ -48,12 +61,14 @@ pub(crate) fn msm<S: Digits>(points: &[Point], scalars: &[S]) -> Sum {
             filled.map_or_else(Sum::identity, Buckets::total)
         })
         .collect();
-    sums.into_iter().rev().fold(Sum::identity(), |mut acc, s| {
+    // Buckets that were left half filled are nobody's sum.
+    check(progress)?;
+    Ok(sums.into_iter().rev().fold(Sum::identity(), |mut acc, s| {
         for _ in 0..c {
             acc = acc.double();
         }
         acc + s
-    })
+    }))
 }
 
 /// Window width and number of windows for `n` scalars of `bits` bits, sign included.
