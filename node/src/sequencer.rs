@@ -6,7 +6,7 @@ use crate::home::Home;
 use crate::keys::{KeyFolder, PasswordSource, unlock};
 use crate::stop::{StopSources, stop_signal};
 use monai_protocol::codec::encode_hex;
-use monai_sequencer::{Sequencer, SequencerConfig, StartError};
+use monai_sequencer::{RunningSequencer, Sequencer, SequencerConfig, StartError};
 use std::net::SocketAddr;
 use std::path::Path;
 use zeroize::Zeroize as _;
@@ -40,10 +40,14 @@ pub async fn run(options: SequencerOptions, home: &Home) -> Result<()> {
         .try_into()
         .map_err(|e| Error::Malformed { path: network, what: e.to_string() })?;
     let stop = stop_signal(StopSources { stdin: options.stop_with_stdin });
-    serve(config, stop).await
+    serve(config, &dir.join("backups"), stop).await
 }
 
-async fn serve(config: SequencerConfig, mut stop: tokio::sync::watch::Receiver<bool>) -> Result<()> {
+async fn serve(
+    config: SequencerConfig,
+    backups: &Path,
+    mut stop: tokio::sync::watch::Receiver<bool>,
+) -> Result<()> {
     let running = Sequencer::start(config).await.map_err(|e| match e {
         StartError::Listen { address, source } => Error::Listen { address: address.to_string(), source },
         other => Error::Sequencer(other.to_string()),
@@ -55,11 +59,44 @@ async fn serve(config: SequencerConfig, mut stop: tokio::sync::watch::Receiver<b
         let mut out = std::io::stdout().lock();
         let _ = writeln!(out, "listening http://{}/v1", running.addr()).and_then(|()| out.flush());
     }
-    // The sender lives as long as the signal task, so an error can only mean that the runtime ends.
-    let _ = stop.wait_for(|s| *s).await;
+    let failed = tokio::select! {
+        // The sender lives as long as the signal task, so an error can only mean that the runtime ends.
+        _ = stop.wait_for(|s| *s) => false,
+        () = running.failed() => true,
+        never = back_up_on_signal(&running, backups) => match never {},
+    };
     tracing::info!("stopping: letting streams end");
     running.shutdown().await;
+    if failed {
+        let what = "the store could not be written (see the log above); nothing acknowledged is lost";
+        return Err(Error::Sequencer(what.into()));
+    }
     Ok(())
+}
+
+/// SIGUSR1 makes a consistent copy of the running store, in a new folder named by the time in milliseconds.
+#[cfg(unix)]
+async fn back_up_on_signal(running: &RunningSequencer, backups: &Path) -> std::convert::Infallible {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut orders) = signal(SignalKind::user_defined1()) else { return std::future::pending().await };
+    loop {
+        if orders.recv().await.is_none() {
+            return std::future::pending().await;
+        }
+        let target = backups.join(crate::clock::unix_ms().to_string());
+        let done = std::fs::create_dir_all(backups)
+            .map_err(|e| e.to_string())
+            .and_then(|()| running.backup(&target).map_err(|e| e.to_string()));
+        match done {
+            Ok(()) => tracing::info!(target = %target.display(), "backed up"),
+            Err(error) => tracing::error!(error, target = %target.display(), "the backup failed"),
+        }
+    }
+}
+
+#[cfg(not(unix))]
+async fn back_up_on_signal(_: &RunningSequencer, _: &Path) -> std::convert::Infallible {
+    std::future::pending().await
 }
 
 /// Says clearly that an address is taken, before anything is imported or started.

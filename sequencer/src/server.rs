@@ -183,6 +183,12 @@ impl RunningSequencer {
         self.api.router.store.checkpoint(target)
     }
 
+    /// Resolves once the store has failed to write, for instance on a full disk. Nothing is acknowledged from then on, so
+    /// the process should end and be started again, which reads back what was acknowledged.
+    pub async fn failed(&self) {
+        self.api.router.store.broken().await;
+    }
+
     /// Stops accepting, lets streams end until the deadline, cancels the rest, batches what is closed, and
     /// writes all down.
     pub async fn shutdown(self) {

@@ -65,6 +65,12 @@ impl Conversation {
 /// # Errors
 /// What the endpoint or the terminal says.
 pub async fn run(options: ChatOptions, home: &Home) -> Result<()> {
+    for (name, value) in [("temperature", options.temperature), ("top-p", options.top_p)] {
+        // JSON has no word for such numbers: the endpoint would take them for absent.
+        if let Some(value) = value.filter(|v| !v.is_finite()) {
+            return Err(Error::Usage(format!("--{name} {value}: must be a number")));
+        }
+    }
     let url = options.url.clone().unwrap_or_else(|| DEFAULT_URL.into());
     let key = options.api_key.clone().unwrap_or_else(|| DEFAULT_API_KEY.into());
     let endpoint = Endpoint::new(&url, Some(key))?;
@@ -79,6 +85,9 @@ pub async fn run(options: ChatOptions, home: &Home) -> Result<()> {
         return interactive::run(conversation, home).await;
     }
     let text = if text == "-" { read_stdin()? } else { text };
+    if text.trim().is_empty() {
+        return Err(Error::Usage("the question is empty".into()));
+    }
     once(conversation, &text).await
 }
 

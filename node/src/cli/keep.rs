@@ -149,8 +149,15 @@ Examples:
 /// `monai store`.
 #[derive(Subcommand, Debug, Clone)]
 pub enum StoreCommand {
-    /// Copy the store of a sequencer, consistently; it may be running
-    #[command(after_help = "Example:\n  monai store backup --to /backup/monai-2026-11-22")]
+    /// Copy the store of a stopped sequencer, consistently; a running one makes its own copy on SIGUSR1
+    #[command(after_help = "\
+A running sequencer holds its store's lock. Send it SIGUSR1: it copies the store to the folder `backups`
+beside it. Keep copies for reading. Never start a sequencer from an old one: it would sign slots again
+that it has signed since, which burns its bond.
+
+Examples:
+  monai store backup --to /backup/monai-2026-11-22
+  pkill -USR1 -f 'monai .*sequencer'")]
     Backup {
         /// The store [default: MONAI_HOME/devnet/sequencer/store]
         #[arg(long, value_name = "DIR")]

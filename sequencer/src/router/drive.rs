@@ -114,8 +114,13 @@ impl Router {
                 AttemptEnd::Failed { failure, dispatched_ms } => {
                     let label = failure.label();
                     self.metrics.misses.with_label_values(&[node.to_string().as_str(), label]).inc();
+                    let said = match &failure {
+                        Failure::Refused(refuse, _) | Failure::Busy(refuse, _) => Some(refuse.refusal.reason),
+                        Failure::Missed(_) => None,
+                    };
                     tracing::info!(
-                        %node, slot = run.open.slot.0, retry = retry.0, reason = label, "an attempt gave no answer"
+                        %node, slot = run.open.slot.0, retry = retry.0, reason = label, ?said,
+                        "an attempt gave no answer"
                     );
                     let disputed = matches!(&failure, Failure::Refused(_, RefusalKind::PrefixMismatch));
                     let at_ms = crate::clock::now_ms().max(dispatched_ms);

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use rocksdb::{DB, WriteBatch, WriteOptions};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::StoreError;
 use super::keys::Cf;
@@ -82,6 +83,8 @@ impl Ticket {
 pub(super) struct Writer {
     orders: Sender<Order>,
     failed: Arc<AtomicBool>,
+    /// Cancelled once a write has failed.
+    broken: CancellationToken,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -90,11 +93,13 @@ impl Writer {
         let (orders, inbox) = channel();
         let failed = Arc::new(AtomicBool::new(false));
         let flag = failed.clone();
+        let broken = CancellationToken::new();
+        let broke = broken.clone();
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || run(&db, &inbox, &flag, &metrics))
+            .spawn(move || run(&db, &inbox, &flag, &broke, &metrics))
             .map_err(|e| StoreError::Io(e.to_string()))?;
-        Ok(Self { orders, failed, thread: Some(thread) })
+        Ok(Self { orders, failed, broken, thread: Some(thread) })
     }
 
     /// Hands a change over. Changes are written in the order of these calls.
@@ -112,6 +117,11 @@ impl Writer {
     pub(super) fn failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
     }
+
+    /// Resolves once a write has failed.
+    pub(super) async fn broken(&self) {
+        self.broken.cancelled().await;
+    }
 }
 
 impl Drop for Writer {
@@ -124,7 +134,7 @@ impl Drop for Writer {
     }
 }
 
-fn run(db: &DB, inbox: &Receiver<Order>, failed: &AtomicBool, metrics: &Metrics) {
+fn run(db: &DB, inbox: &Receiver<Order>, failed: &AtomicBool, broken: &CancellationToken, metrics: &Metrics) {
     let mut stop = false;
     while !stop {
         let Ok(first) = inbox.recv() else { return };
@@ -153,6 +163,7 @@ fn run(db: &DB, inbox: &Receiver<Order>, failed: &AtomicBool, metrics: &Metrics)
             && !failed.swap(true, Ordering::AcqRel)
         {
             tracing::error!(%error, "the store failed; no further request is accepted");
+            broken.cancel();
         }
         for (_, done) in group {
             drop(done.send(result.clone()));

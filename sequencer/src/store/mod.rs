@@ -158,6 +158,11 @@ impl Store {
         self.writer.failed()
     }
 
+    /// Resolves once a write has failed.
+    pub(crate) async fn broken(&self) {
+        self.writer.broken().await;
+    }
+
     pub(crate) fn get_json<T: DeserializeOwned>(&self, cf: Cf, key: &[u8]) -> Result<Option<T>, StoreError> {
         get_json(&self.db, cf, key)
     }
