@@ -53,12 +53,7 @@ async fn serve(
         other => Error::Sequencer(other.to_string()),
     })?;
     tracing::info!(address = %running.addr(), "serving");
-    {
-        use std::io::Write as _;
-        // For scripts that asked for port 0; who started this may have closed its end.
-        let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "listening http://{}/v1", running.addr()).and_then(|()| out.flush());
-    }
+    announce(&format!("listening http://{}/v1", running.addr()));
     let failed = tokio::select! {
         // The sender lives as long as the signal task, so an error can only mean that the runtime ends.
         _ = stop.wait_for(|s| *s) => false,
@@ -72,6 +67,13 @@ async fn serve(
         return Err(Error::Sequencer(what.into()));
     }
     Ok(())
+}
+
+/// A line on standard output for scripts; who started this may have closed its end.
+fn announce(line: &str) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 /// SIGUSR1 makes a consistent copy of the running store, in a new folder named by the time in milliseconds.
@@ -88,8 +90,11 @@ async fn back_up_on_signal(running: &RunningSequencer, backups: &Path) -> std::c
             .map_err(|e| e.to_string())
             .and_then(|()| running.backup(&target).map_err(|e| e.to_string()));
         match done {
-            Ok(()) => tracing::info!(target = %target.display(), "backed up"),
-            Err(error) => tracing::error!(error, target = %target.display(), "the backup failed"),
+            Ok(()) => {
+                tracing::info!(to = %target.display(), "backed up");
+                announce(&format!("backup {}", target.display()));
+            }
+            Err(error) => tracing::error!(error, to = %target.display(), "the backup failed"),
         }
     }
 }

@@ -319,6 +319,31 @@ async fn a_node_that_is_told_to_stop_finishes_its_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_running_sequencer_backs_itself_up() {
+    let mut net = Net::start(&[NodePlan::default(); 1]).await;
+    let answer = net.client.chat(&chat("Remember me", 8, Some(1))).await;
+    let store = |dir: &std::path::Path, to: &str| {
+        let mut command = monai(net.home.path());
+        command.args(["store", "backup", "--dir"]).arg(dir).arg("--to").arg(net.home.path().join(to));
+        run(&mut command).status.code()
+    };
+    let live = net.home.path().join("sequencer").join("store");
+    assert_eq!(store(&live, "locked"), Some(5), "the running sequencer holds the lock");
+    let sequencer = net.sequencer.as_ref().unwrap();
+    sequencer.signal("USR1");
+    let copy = std::path::PathBuf::from(sequencer.line("backup "));
+    assert_eq!(store(&copy, "copy of the copy"), Some(0));
+    // It goes on, and the copy holds the answer: put in the store's place, it gives the receipt.
+    assert_eq!(net.client.chat(&chat("And me", 8, Some(2))).await["object"], "chat.completion");
+    net.sequencer.take().unwrap().kill();
+    std::fs::remove_dir_all(&live).unwrap();
+    std::fs::rename(&copy, &live).unwrap();
+    net.start_sequencer();
+    let receipt = net.client.get(&format!("/receipts/{}", answer["id"].as_str().unwrap())).await;
+    assert!(audit::check(receipt.to_string().as_bytes(), &net.anchors(), None).is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn receipts_survive_a_killed_sequencer() {
     let mut net = Net::start(&[NodePlan::default(); 2]).await;
     let mut ids = Vec::new();
