@@ -42,7 +42,7 @@ impl MemoryEstimate {
         let leaves = wide(LeafLayout::new(shape).leaf_len);
         let chunk = 1u64 << shape.chunk_bits;
         // Logits of all outputs, while they are traced.
-        let logits = 8 * (wide(shape.vocab_blocks) * 64 << shape.output_bits);
+        let logits = 8 * ((wide(shape.vocab_blocks) * 64) << shape.output_bits);
         let tree = leaves * TREE_BYTES;
         // Dense factors of the widest sums: gate times up, the maximum's pointer, the selection.
         let factors = |n: u64, t: Tensor| n * ELEMENT * len(t);
