@@ -95,18 +95,18 @@ fn main() -> Result<()> {
     let Some(python) = args.peer_python.as_ref().filter(|_| !args.no_peer) else { return Ok(()) };
     let ratio = matvec::compare(python, &args)?;
     let of = |value: &dyn Fn(&(Proved, f64)) -> f64| median(rounds.iter().map(value).collect());
-    let line = serde_json::json!({
-        "bench": "inference_proof",
-        "model": "SmolLM2-135M",
-        "positions": IDS,
-        "prove_s": round(of(&|r| r.0.seconds)?, 2),
-        "core_s": round(of(&|r| r.0.core_seconds)?, 2),
-        "verify_ms": round(verify_ms, 1),
-        "proof_bytes": stages.bytes,
-        "peak_rss_gib": round(of(&|r| gib(r.0.peak_rss))?, 3),
-        "overhead_vs_inference": round(of(&|r| r.0.seconds / r.1)?, 1),
-        "ezkl_ratio": round(ratio, 2),
-    });
+    // Written out, so that the keys keep their order.
+    let line = format!(
+        "{{\"bench\":\"inference_proof\",\"model\":\"SmolLM2-135M\",\"positions\":{IDS},\"prove_s\":{},\"core_s\":{},\
+         \"verify_ms\":{},\"proof_bytes\":{},\"peak_rss_gib\":{},\"overhead_vs_inference\":{},\"ezkl_ratio\":{}}}",
+        round(of(&|r| r.0.seconds)?, 2),
+        round(of(&|r| r.0.core_seconds)?, 2),
+        round(verify_ms, 1),
+        stages.bytes,
+        round(of(&|r| gib(r.0.peak_rss))?, 3),
+        round(of(&|r| r.0.seconds / r.1)?, 1),
+        round(ratio, 2),
+    );
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;
     out.flush().context("standard output")

@@ -41,5 +41,5 @@ pub use progress::{Cancelled, Progress, Stage, StageTime};
 pub use prove::{
     ProvingModel, Stages, check_relations, check_relations_of, prove, prove_watched, prove_witness,
 };
-pub use register::{RegistrationCheckError, check_registration, commit_model};
+pub use register::{ChunkProgress, RegistrationCheckError, check_registration, commit_model};
 pub use witness::{Constraint, Witness, broken, trace};

@@ -42,7 +42,7 @@ impl Matrix {
     /// # Errors
     /// [`ProveError::Model`] for another size.
     pub fn new(rows: &[i8], size: usize) -> Result<Self, ProveError> {
-        if size == 0 || size % BLOCK != 0 || rows.len() != size * size {
+        if size == 0 || !size.is_multiple_of(BLOCK) || rows.len() != size * size {
             return Err(ProveError::Model("the size of the matrix"));
         }
         let blocks = size / BLOCK;

@@ -42,7 +42,7 @@ impl MemoryEstimate {
         let leaves = wide(LeafLayout::new(shape).leaf_len);
         let chunk = 1u64 << shape.chunk_bits;
         // Logits of all outputs, while they are traced.
-        let logits = 8 * (wide(shape.vocab_blocks) * 64 << shape.output_bits);
+        let logits = 8 * ((wide(shape.vocab_blocks) * 64) << shape.output_bits);
         let tree = leaves * TREE_BYTES;
         // Dense factors of the widest sums: gate times up, the maximum's pointer, the selection.
         let factors = |n: u64, t: Tensor| n * ELEMENT * len(t);
@@ -88,4 +88,24 @@ pub fn most_positions(header: &ModelHeader, bytes: u64) -> Result<Option<usize>,
         if fits(middle)? { low = middle } else { high = middle }
     }
     Ok((low > 1).then_some(low))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use monai_model::testing::{TinyOptions, tiny};
+
+    #[test]
+    fn longer_answers_need_more_and_the_longest_that_fits_is_found() {
+        let model = tiny(&TinyOptions { max_positions: 2048, ..TinyOptions::default() }).unwrap();
+        let header = crate::header(&model, 16).unwrap();
+        let needs = |ids: usize| MemoryEstimate::new(&Shape::new(&header, ids / 2, ids / 2).unwrap()).total();
+        assert!(needs(64) < needs(256) && needs(256) < needs(1024));
+        assert_eq!(most_positions(&header, 1).unwrap(), None);
+        assert_eq!(most_positions(&header, u64::MAX).unwrap(), Some(2048));
+        let most = most_positions(&header, needs(256)).unwrap().unwrap();
+        // Positions are padded to a power of two, so 257 ids, the last of which is no input, need no more than 256.
+        assert!((256..=258).contains(&most), "{most}");
+        assert!(needs(most + 2) > needs(256));
+    }
 }

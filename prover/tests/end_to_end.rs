@@ -1,4 +1,5 @@
 //! Whole answers of tiny models, proved and verified; and one proof as a file, byte by byte.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

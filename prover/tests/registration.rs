@@ -1,4 +1,5 @@
 //! What M binds: an artefact, a setup or a list that differs from the registered one is refused, by name.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Shape is data: every shape of tiny models that the statement covers proves, and its witness is the reference's.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Every field of a proof and of its public inputs, tampered with, is refused; so are arbitrary bytes, without a panic.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -170,7 +170,7 @@ pub(crate) fn rope(c: Sources<'_>, sum: &Rope) -> Result<Vec<Vec<Fr>>, VerifyErr
     let cos = c.m.slice(Tensor::Cos);
     let sin = c.m.slice(Tensor::Sin);
     let half = e / 2;
-    let mut factors = vec![Vec::with_capacity(n * e); 4];
+    let mut factors: Vec<Vec<Fr>> = (0..4).map(|_| Vec::with_capacity(n * e)).collect();
     // Where each channel lies in its pair.
     let mut place = vec![(0usize, false); e];
     for i in 0..half {

@@ -14,11 +14,11 @@ impl WideSum {
     #[inline(always)]
     pub fn add(&mut self, a: &Fr, b: &Fr) {
         let (a, b) = (&a.0.0, &b.0.0);
-        for i in 0..4 {
+        for (i, a) in a.iter().enumerate() {
             let mut carry = 0u64;
-            for j in 0..4 {
+            for (j, b) in b.iter().enumerate() {
                 // At most (2^64 - 1)^2 + 2 (2^64 - 1) = 2^128 - 1.
-                let t = u128::from(a[i]) * u128::from(b[j]) + u128::from(self.0[i + j]) + u128::from(carry);
+                let t = u128::from(*a) * u128::from(*b) + u128::from(self.0[i + j]) + u128::from(carry);
                 self.0[i + j] = t as u64;
                 carry = (t >> 64) as u64;
             }

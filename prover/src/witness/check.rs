@@ -303,7 +303,7 @@ impl Checker<'_> {
             for (c, (h, a)) in h.iter_mut().zip(raw).enumerate() {
                 let at = b.at(sub * sh.hidden, p, c);
                 let out = self.get(Tensor::SubLo, at) + (self.get(Tensor::SubHi, at) << 16) - (1 << 31);
-                if sub % 2 == 0 {
+                if sub.is_multiple_of(2) {
                     self.remainder(Remainder::Output, a + (1 << 15) - (out << 16));
                 } else {
                     let hi = self.get(Tensor::DownHi, b.at(l * sh.hidden, p, c));

@@ -442,8 +442,9 @@ mod tests {
         let model = tiny(&TinyOptions { ffn: 320, ..TinyOptions::default() }).unwrap();
         let layer = &model.layers[0];
         for m in [&layer.gate, &layer.down, model.head()] {
-            let extreme =
-                |p: usize, c: usize| if (p * c) % 3 == 0 { -32_768 } else { 32_767 - (p * 77 + c) as i64 };
+            let extreme = |p: usize, c: usize| {
+                if (p * c).is_multiple_of(3) { -32_768 } else { 32_767 - (p * 77 + c) as i64 }
+            };
             let x: Rows = (0..5).map(|p| (0..m.cols).map(|c| extreme(p, c)).collect()).collect();
             assert_eq!(raw(m, &x), raw_reference(m, &x));
             let wide: Rows = x.iter().map(|x| x.iter().map(|v| v << 9).collect()).collect();

@@ -1,5 +1,5 @@
 //! Tiny models, their honest answers, and the statements about them.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::sync::OnceLock;
 

@@ -177,9 +177,13 @@ fn job(
     }
     tracing::info!(job = id.as_str(), "proving");
     let tell = Tell { steps, cancel: cancel.clone() };
-    let outcome = Receipt::from_json(receipt)
-        .map_err(|e| Error::Invalid(e.to_string()))
-        .and_then(|receipt| pool.install(|| maker.prove(&receipt, &tell, &cancel)));
+    let work = || {
+        let receipt = Receipt::from_json(receipt).map_err(|e| Error::Invalid(e.to_string()))?;
+        pool.install(|| maker.prove(&receipt, &tell, &cancel))
+    };
+    // A job that makes the prover panic must not keep all others from being proved.
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Error::Prover("the prover stopped at a bug of its own".into())));
     *watch.now() = None;
     match outcome {
         Ok(made) => {
