@@ -42,6 +42,8 @@ contract MonaiGovernor is
     }
 
     uint256 private constant GOVERNANCE_STREAM = 1;
+    /// @dev A proposal whose calls revert stays queued for ever; after this time its bond comes back.
+    uint256 private constant GRACE = 30 days;
 
     /// @notice What each kind of proposal may call.
     ProposalRules public immutable RULES;
@@ -103,7 +105,8 @@ contract MonaiGovernor is
         Terms storage t = _terms[proposalId];
         ProposalState s = state(proposalId);
         bool executed = s == ProposalState.Executed;
-        if (t.settled || (!executed && s != ProposalState.Defeated && s != ProposalState.Canceled)) {
+        bool stuck = s == ProposalState.Queued && block.timestamp > proposalEta(proposalId) + GRACE;
+        if (t.settled || (!executed && !stuck && s != ProposalState.Defeated && s != ProposalState.Canceled)) {
             revert NotSettled(proposalId);
         }
         t.settled = true;
@@ -195,6 +198,22 @@ contract MonaiGovernor is
     function _voteSucceeded(uint256 proposalId) internal view override returns (bool) {
         uint256[4] storage v = _counts[proposalId].votes;
         return v[uint8(Vote.For)] > v[uint8(Vote.Against)] + v[uint8(Vote.Wasteful)];
+    }
+
+    /// @dev A proposer that leaves at once must still be there when its proposal is voted wasteful.
+    function _setVotingDelay(uint48 delay) internal override {
+        super._setVotingDelay(delay);
+        _requireShort();
+    }
+
+    function _setVotingPeriod(uint32 period) internal override {
+        super._setVotingPeriod(period);
+        _requireShort();
+    }
+
+    function _requireShort() private view {
+        uint256 unbonding = IParameters(PARAMETERS).valueAt(Param.UnbondingEpochs, type(uint48).max);
+        if (super.votingDelay() + super.votingPeriod() >= unbonding) revert VotingTooLong(unbonding);
     }
 
     // What follows only tells the compiler which of two inherited functions is meant.

@@ -42,6 +42,9 @@ contract Staking is IStaking, Wired {
     }
 
     uint256 private constant WAD = 1e18;
+    /// @dev Exits of one position that may wait at once. Slashes walk over them, so leaving in crumbs,
+    /// epoch after epoch, must not make a slash dearer than a block.
+    uint256 private constant MAX_EXITS = 128;
 
     mapping(address operator => mapping(address account => Position)) private _positions;
     /// @dev Delegated stake by epoch: raw in the low 104 bits, slashes not yet collected above.
@@ -438,13 +441,18 @@ contract Staking is IStaking, Wired {
         p.stake.push(from, uint208(stake - amount));
     }
 
-    /// @dev Queues stake that leaves in this epoch; one entry an epoch.
+    /// @dev Queues stake that leaves in this epoch; one entry an epoch. When too many wait, the newest entry
+    /// takes the amount and waits as long as it; withdrawing what is due makes room.
     function _exit(Position storage p, uint256 amount) private returns (uint48 release_) {
         uint48 epoch = currentEpoch();
         release_ = epoch + _unbondingEpochs() + 1;
         uint256 n = p.exits.length;
-        if (n > p.head && p.exits[n - 1].last == epoch) {
-            p.exits[n - 1].amount += amount.toUint104();
+        if (n > p.head && (p.exits[n - 1].last == epoch || n - p.head == MAX_EXITS)) {
+            Exit storage newest = p.exits[n - 1];
+            newest.amount += amount.toUint104();
+            newest.last = epoch;
+            if (release_ < newest.release) release_ = newest.release;
+            newest.release = release_;
         } else {
             // Releases stay in order when governance shortens the unbonding time.
             if (n > p.head && p.exits[n - 1].release > release_) release_ = p.exits[n - 1].release;

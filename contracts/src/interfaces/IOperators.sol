@@ -87,6 +87,9 @@ interface IOperators {
         returns (address hotKey, uint256 batchX, uint256 batchY);
     /// @notice Operator that a hot key belongs or belonged to; zero if none.
     function operatorOfHotKey(address hotKey) external view returns (address);
+    /// @notice First epoch in which a hot key is no longer in force: the greatest value while it is the
+    /// newest of its operator, zero if it is nobody's.
+    function hotKeyUntil(address hotKey) external view returns (uint48);
     function commissionAt(address operator, uint48 epoch) external view returns (uint256);
     /// @notice Bit i is set if the operator serves the model with index i.
     function servedAt(address operator, uint48 epoch) external view returns (uint208);

@@ -311,8 +311,16 @@ contract Handler is Test {
         for (uint256 i = 0; i < n * operators.length && stake == 0; ++i) {
             who = _holder(h % n + i);
             op = _op(o % 97 + i / n);
-            if (STAKING.unsettled(op, who) > 0) continue;
+            if (_owes(who)) continue;
             stake = STAKING.delegationAt(op, who, _now() + 1);
+        }
+    }
+
+    /// @dev Whether slashes are still to be collected from a holder. They may be anywhere: a slash of the
+    /// operator that stake came from is collected from where the stake is now.
+    function _owes(address who) internal view returns (bool owes) {
+        for (uint256 i = 0; i < operators.length; ++i) {
+            owes = owes || STAKING.unsettled(operators[i], who) > 0;
         }
     }
 

@@ -284,7 +284,7 @@ contract GovernorTest is World {
 
     function test_settings() public {
         eq(governor.votingDelay(), 1, "delay");
-        eq(governor.votingPeriod(), 3, "period");
+        eq(governor.votingPeriod(), 2, "period");
         eq(governor.proposalThreshold(), 0, "threshold");
         _epochs(1);
         eq(governor.quorum(1), 700e18, "quorum");

@@ -43,10 +43,10 @@ contract Reverting {
 
 contract ParametersTest is World {
     function test_both_profiles_are_within_bounds() public {
-        new Parameters(sys, Profiles.devnet(), guardian);
+        new Parameters(sys, Profiles.read(vm.readFile("config/devnet.json")), guardian);
         System memory s = sys;
         s.epochSeconds = 1 days;
-        new Parameters(s, Profiles.production(), guardian);
+        new Parameters(s, Profiles.read(vm.readFile("config/production.json")), guardian);
     }
 
     function testFuzz_a_change_waits_for_the_next_epoch(uint256 value) public {

@@ -321,20 +321,35 @@ contract PaymentsTest is World {
         eq(emissions.minted(), 0, "nothing minted");
     }
 
-    function testFuzz_schedule_halves(uint48 e) public view {
-        e = uint48(within(e, 0, 3_000_000));
-        uint256 halvings = e / 10_000;
-        eq(emissions.scheduled(e), halvings > 255 ? 0 : 10_000e18 >> halvings, "halves");
+    function testFuzz_schedule_decays(uint48 e) public view {
+        e = uint48(within(e, 1, 5_000));
+        uint256 last = emissions.scheduled(e - 1);
+        eq(emissions.scheduled(e), last - last * 4_294_967 / 2 ** 32, "a thousandth less");
+        eq(emissions.scheduled(0), 10_000e18, "first");
+    }
+
+    /// @dev The sum of all epochs, those after a million included, stays below what the cap was checked for.
+    function test_schedule_adds_up() public view {
+        uint256 s = 10_000e18;
+        uint256 sum;
+        for (uint256 e = 0; e < 100_000; ++e) {
+            sum += s;
+            s -= s * 4_294_967 / 2 ** 32;
+        }
+        atMost(sum, uint256(10_000e18) * 2 ** 32 / 4_294_967 + 1e18, "series");
+        atMost(s, 2 ** 32, "tail");
     }
 
     function test_schedule_fits_the_cap() public {
         Emissions.Allocation[] memory none = new Emissions.Allocation[](0);
         vm.expectRevert(
-            abi.encodeWithSelector(IEmissions.ScheduleExceedsCap.selector, 2_000_000_000e18, 1_000_000_000e18)
+            abi.encodeWithSelector(IEmissions.ScheduleExceedsCap.selector, 2_048_000_001e18, 1_000_000_000e18)
         );
-        new Emissions(sys, none, 1_000_000e18, 1_000);
+        new Emissions(sys, none, 1_000_000e18, 2 ** 32 / 2_048, 1);
         vm.expectRevert(Zero.selector);
-        new Emissions(sys, none, 1, 0);
+        new Emissions(sys, none, 1, 0, 1);
+        vm.expectRevert(Zero.selector);
+        new Emissions(sys, none, 1, 1, 0);
     }
 
     function testFuzz_idle_epochs_are_skipped_in_claims(uint8 n) public {
@@ -357,6 +372,7 @@ contract PaymentsTest is World {
         vm.expectRevert(IEpochs.TooEarly.selector);
         epochs.skip(0, none);
         (uint64 n, BatchHeader memory h) = _commit(_leaves(1, 0, 0));
+        _prove(n);
         _epochs(2);
         vm.expectRevert(abi.encodeWithSelector(IRollup.WrongHeader.selector, bytes32(0), rollup.hashHeader(9, none)));
         epochs.skip(9, none);
@@ -369,7 +385,7 @@ contract PaymentsTest is World {
         epochs.prove(st, cells, fees, n, h, "");
         vm.expectRevert(IEpochs.BatchesPending.selector);
         epochs.skip(n, h);
-        _finalise(n);
+        _finaliseProven(n);
         vm.expectRevert(abi.encodeWithSelector(IEpochs.HasBatches.selector, uint48(1)));
         epochs.skip(0, none);
         vm.expectRevert(abi.encodeWithSelector(IEpochs.BeaconPending.selector, uint48(1)));
