@@ -248,7 +248,8 @@ contract Audits is IAudits, Wired {
         s[4] = m.nIn;
         s[5] = m.nOut;
         s[6] = m.finish;
-        IVerifierRegistry(VERIFIERS).check(Circuit.Inference, record.verifierVersion, proof, s);
+        // Verifiers of answers are not retired, so the epoch does not matter.
+        IVerifierRegistry(VERIFIERS).check(Circuit.Inference, record.verifierVersion, 0, proof, s);
     }
 
     function _openChallenge(uint256 id) private view returns (Liveness storage c) {

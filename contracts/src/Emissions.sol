@@ -202,6 +202,8 @@ contract Emissions is IEmissions, Wired {
     function _requireVested(address operator, uint48 epoch, uint256 closedAt) private view {
         uint256 until = Math.max(_vestsAt(epoch, closedAt), IAudits(AUDITS).holdUntil(operator));
         if (block.timestamp <= until) revert NotVested(until);
+        // An audit that ran out must be reported before the row can be claimed, or the claim could come first.
+        if (IAudits(AUDITS).openCount(operator) > 0) revert NotVested(type(uint256).max);
         if (IAudits(AUDITS).braked(epoch) && IStaking(STAKING).offendedIn(operator, epoch)) {
             revert NotVested(type(uint256).max);
         }

@@ -176,7 +176,7 @@ contract Epochs is IEpochs, Wired {
         uint256 state = IRollup(ROLLUP).stateOf(epoch);
         if (state == 0) revert NoBatches(epoch);
         uint256[] memory inputs = _inputs(statement, cells, fees, state);
-        IVerifierRegistry(VERIFIERS).check(Circuit.Epoch, statement.circuitVersion, proof, inputs);
+        IVerifierRegistry(VERIFIERS).check(Circuit.Epoch, statement.circuitVersion, epoch, proof, inputs);
         _state = state;
         nextEpoch = epoch + 1;
         _close(epoch, cells, fees, inputs);

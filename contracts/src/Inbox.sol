@@ -34,6 +34,7 @@ contract Inbox is IInbox, Wired, ReentrancyGuardTransient {
         nonReentrant
         returns (uint256 id)
     {
+        if (maxOut == 0) revert Zero();
         _requireAcceptable(model, ids.length, asset);
         id = _requests.length;
         ForcedRequest storage q = _requests.push();
@@ -64,7 +65,7 @@ contract Inbox is IInbox, Wired, ReentrancyGuardTransient {
         LeafMeta memory m = _leaf(q, number, header, leaf);
         if (m.finish != Messages.STOP && m.finish != Messages.LENGTH) revert WrongLeaf();
         if (ids.length != uint256(m.nOut) * 4) revert BadLength(ids.length);
-        _checkOutput(header.circuitVersion, leaf.o, m, ids, opening);
+        _checkOutput(header, leaf.o, m, ids, opening);
 
         q.state = RequestState.Answered;
         address operator = IOperators(OPERATORS).operatorAt(m.node, header.epoch);
@@ -176,10 +177,13 @@ contract Inbox is IInbox, Wired, ReentrancyGuardTransient {
         return LeafCodec.unpack(leaf.meta);
     }
 
-    function _checkOutput(uint32 version, uint256 o, LeafMeta memory m, bytes calldata ids, bytes calldata opening)
-        private
-        view
-    {
+    function _checkOutput(
+        BatchHeader calldata header,
+        uint256 o,
+        LeafMeta memory m,
+        bytes calldata ids,
+        bytes calldata opening
+    ) private view {
         uint256 digest = uint256(keccak256(ids));
         uint256[] memory s = new uint256[](5);
         s[0] = o;
@@ -187,7 +191,7 @@ contract Inbox is IInbox, Wired, ReentrancyGuardTransient {
         s[2] = m.finish;
         s[3] = digest >> 128;
         s[4] = uint128(digest);
-        IVerifierRegistry(VERIFIERS).check(Circuit.Output, version, opening, s);
+        IVerifierRegistry(VERIFIERS).check(Circuit.Output, header.circuitVersion, header.epoch, opening, s);
     }
 
     function _receive(uint16 asset, uint256 fee) private returns (uint256) {

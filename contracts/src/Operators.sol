@@ -245,7 +245,7 @@ contract Operators is IOperators, Wired {
         statement[1] = batchY;
         statement[2] = uint160(msg.sender);
         statement[3] = nonce;
-        IVerifierRegistry(VERIFIERS).check(Circuit.BatchKey, version, batchProof, statement);
+        IVerifierRegistry(VERIFIERS).check(Circuit.BatchKey, version, from, batchProof, statement);
     }
 
     function _announceCommission(uint256 commission, uint48 from) private {

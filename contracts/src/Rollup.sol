@@ -139,21 +139,12 @@ contract Rollup is IRollup, Wired {
         BatchHeader calldata parent,
         bytes calldata proof
     ) external {
-        requireLive(number, header);
-        Batch storage b = _batches[number];
-        if (b.status != BatchStatus.Committed) revert WrongStatus(number, b.status);
-        uint256 until = _provableUntil(b);
+        uint256 until = _provableUntil(number, header);
         if (block.timestamp > until) revert WindowOver(until);
-        uint256 before = genesisState;
-        if (header.parent != 0) {
-            bytes32 given = hashHeader(parentNumber, parent);
-            if (given != header.parent) revert WrongHeader(header.parent, given);
-            before = parent.stateRoot;
-        }
-        b.status = BatchStatus.Proven;
+        _batches[number].status = BatchStatus.Proven;
         emit BatchProven(number);
-        IVerifierRegistry(VERIFIERS)
-            .check(Circuit.Batch, header.circuitVersion, proof, _statement(number, header, before));
+        uint256[] memory s = _statement(number, header, _stateBefore(header.parent, parentNumber, parent));
+        IVerifierRegistry(VERIFIERS).check(Circuit.Batch, header.circuitVersion, header.epoch, proof, s);
     }
 
     /// @inheritdoc IRollup
@@ -175,14 +166,11 @@ contract Rollup is IRollup, Wired {
 
     /// @inheritdoc IRollup
     function dropUnproven(uint64 number, BatchHeader calldata header) external {
-        requireLive(number, header);
-        Batch storage b = _batches[number];
-        if (b.status != BatchStatus.Committed) revert WrongStatus(number, b.status);
-        uint256 until = _provableUntil(b);
+        uint256 until = _provableUntil(number, header);
         if (block.timestamp <= until) revert WindowOpen(until);
         _revertFrom(number, header.parent);
-        uint256 amount = IParameters(PARAMETERS).valueAt(Param.SequencerFine, b.epoch);
-        _fine(b.term, amount, msg.sender, amount / 10);
+        uint256 amount = IParameters(PARAMETERS).valueAt(Param.SequencerFine, header.epoch);
+        _fine(_batches[number].term, amount, msg.sender, amount / 10);
     }
 
     /// @inheritdoc IRollup
@@ -400,7 +388,11 @@ contract Rollup is IRollup, Wired {
         emit BatchesReverted(number, _counters.batches);
     }
 
-    function _provableUntil(Batch storage b) private view returns (uint256) {
+    /// @dev End of the proof window of a live batch that is not proven yet.
+    function _provableUntil(uint64 number, BatchHeader calldata header) private view returns (uint256) {
+        requireLive(number, header);
+        Batch storage b = _batches[number];
+        if (b.status != BatchStatus.Committed) revert WrongStatus(number, b.status);
         return uint256(b.committedAt) + IParameters(PARAMETERS).valueAt(Param.ProofWindow, b.epoch);
     }
 
@@ -421,6 +413,17 @@ contract Rollup is IRollup, Wired {
 
     function _isCaptured(uint64 number) private view returns (bool) {
         return beaconOf[_batches[number].beaconBlock] != 0 || isReverted(number);
+    }
+
+    function _stateBefore(bytes32 hash, uint64 parentNumber, BatchHeader calldata parent)
+        private
+        view
+        returns (uint256)
+    {
+        if (hash == 0) return genesisState;
+        bytes32 given = hashHeader(parentNumber, parent);
+        if (given != hash) revert WrongHeader(hash, given);
+        return parent.stateRoot;
     }
 
     function _statement(uint64 number, BatchHeader calldata h, uint256 before)

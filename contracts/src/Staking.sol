@@ -139,7 +139,10 @@ contract Staking is IStaking, Wired {
         Position storage p = _positions[operator][msg.sender];
         uint48 epoch = currentEpoch();
         uint48 captured = IRollup(ROLLUP).capturedBelow();
-        bool held = block.timestamp <= IAudits(AUDITS).holdUntil(operator);
+        // An audit whose deadline is over counts until somebody has reported it: otherwise who failed it
+        // could leave in the same block.
+        bool held =
+            block.timestamp <= IAudits(AUDITS).holdUntil(operator) || IAudits(AUDITS).openCount(operator) > 0;
         uint256 head = p.head;
         for (uint256 n = p.exits.length; head < n; ++head) {
             Exit storage x = p.exits[head];

@@ -26,7 +26,6 @@ interface IOperators {
     /// @notice This hot key is or was used, or the signature is not by it.
     error InvalidHotKey(address hotKey);
     error CommissionTooHigh(uint256 commission);
-    error ModelNotServed(bytes32 model);
     error TableFull();
     /// @notice The own bond is below the least bond with which a node reaches the stake floor.
     error BondTooSmall(uint256 bond);

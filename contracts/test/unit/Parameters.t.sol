@@ -173,15 +173,15 @@ contract ParametersTest is World {
 
     function testFuzz_verifiers_reject(bytes calldata proof, uint256 x) public {
         vm.expectRevert(abi.encodeWithSelector(IVerifierRegistry.UnknownVerifier.selector, Circuit.Batch, 77));
-        verifiers.check(Circuit.Batch, 77, proof, _list(x));
+        verifiers.check(Circuit.Batch, 77, 0, proof, _list(x));
         vm.expectRevert(abi.encodeWithSelector(IVerifierRegistry.ProofRejected.selector, Circuit.Batch, 1));
-        verifiers.check(Circuit.Batch, 1, proof, _list(x));
+        verifiers.check(Circuit.Batch, 1, 0, proof, _list(x));
         address reverting = address(new Reverting());
         vm.prank(sys.timelock);
         verifiers.register(Circuit.Batch, 9, reverting);
         vm.expectRevert(abi.encodeWithSelector(IVerifierRegistry.ProofRejected.selector, Circuit.Batch, 9));
-        verifiers.check(Circuit.Batch, 9, proof, _list(x));
-        verifiers.check(Circuit.Batch, 1, _stamp(_list(x)), _list(x));
+        verifiers.check(Circuit.Batch, 9, 0, proof, _list(x));
+        verifiers.check(Circuit.Batch, 1, 0, _stamp(_list(x)), _list(x));
     }
 
     function testFuzz_adapter_pins_instances_and_range(uint256 x, bytes calldata proof) public {
@@ -346,19 +346,23 @@ contract ParametersTest is World {
         models.setEmissionWeights(ids, _list(1));
     }
 
-    function test_model_registry_construction_and_limit() public {
-        vm.expectRevert(IModelRegistry.InvalidWeights.selector);
-        new ModelRegistry(sys, new Model[](0), _list(1));
-        Model[] memory one = new Model[](1);
-        one[0] = _model(MODEL, 0);
-        vm.expectRevert(IModelRegistry.InvalidWeights.selector);
-        new ModelRegistry(sys, one, _list(2e18));
+    function testFuzz_models_fit_the_mask(bytes32 one_more) public {
+        vm.assume(uint256(one_more) > 208);
         for (uint256 i = 1; i < 208; ++i) {
             vm.prank(sys.timelock);
             models.register(_model(bytes32(i), 1));
         }
         vm.expectRevert(IModelRegistry.TooManyModels.selector);
         vm.prank(sys.timelock);
-        models.register(_model(MODEL2, 1));
+        models.register(_model(one_more, 1));
+    }
+
+    function test_model_registry_construction() public {
+        vm.expectRevert(IModelRegistry.InvalidWeights.selector);
+        new ModelRegistry(sys, new Model[](0), _list(1));
+        Model[] memory one = new Model[](1);
+        one[0] = _model(MODEL, 0);
+        vm.expectRevert(IModelRegistry.InvalidWeights.selector);
+        new ModelRegistry(sys, one, _list(2e18));
     }
 }
