@@ -115,7 +115,8 @@ contract Parameters is IParameters, Wired {
         if (p == Param.WastefulSlash) return (1e15, 1e25);
         if (p == Param.UptimeMinimum) return (0, 0.89e18);
         if (p == Param.JailEpochs) return (1, 365);
-        if (p == Param.MaxOperators) return (1, 1024);
+        // An epoch proof reads every slot, and a transaction has at most 2^24 gas (EIP-7825).
+        if (p == Param.MaxOperators) return (1, 256);
         if (p == Param.AlphaStake) return (0.05e18, 0.5e18);
         if (p == Param.WeightStep) return (0.001e18, 0.25e18);
         if (p == Param.WeightTolerance) return (0, 0.25e18);

@@ -3,7 +3,7 @@
 //!
 //! Each contract is a module of its own, because structs that several contracts share would
 //! otherwise be defined twice. The ABI files are written by `make -C contracts abi`, after every
-//! change of an interface: nothing checks yet that they are fresh.
+//! change of an interface; `make -C contracts check` fails if they are stale.
 //!
 //! Deliberately absent: signing and key handling. [`connect`] only reads; who sends brings a signer.
 
