@@ -100,6 +100,11 @@ contract MonaiGovernor is
         revert ForbiddenCall(ProposalKind.Methodology, target, bytes4(data));
     }
 
+    /// @dev All contracts obey one timelock, so the governor must not take another.
+    function updateTimelock(TimelockController) public pure override {
+        revert ForbiddenCall(ProposalKind.Methodology, address(0), GovernorTimelockControl.updateTimelock.selector);
+    }
+
     /// @inheritdoc IMonaiGovernor
     function settle(uint256 proposalId) external {
         Terms storage t = _terms[proposalId];

@@ -46,7 +46,7 @@ contract PaymentsHandler is Counted {
         return sessions.length;
     }
 
-    function open(uint256 u, uint256 amount) external counted("open") {
+    function open(uint256 u, uint256 amount) public counted("open") {
         if (_paused()) return;
         amount = within(amount, 1, 1e12);
         (uint256 key, address user) = _user(u, amount);
@@ -58,7 +58,8 @@ contract PaymentsHandler is Counted {
     }
 
     function fund(uint256 s, uint256 amount) external counted("fund") {
-        (bytes32 id, Session memory x) = _session(s);
+        if (s % 2 == 0) open(s, amount);
+        (bytes32 id, Session memory x) = _session(s % 2 == 0 ? sessions.length - 1 : s);
         if (x.user == address(0) || x.exitAt != 0 || _paused()) return;
         amount = within(amount, 1, 1e12);
         _user(_keys[id], amount);
@@ -68,7 +69,9 @@ contract PaymentsHandler is Counted {
     }
 
     function redeem(uint256 s, uint256 part, uint256 later) external counted("redeem") {
-        (bytes32 id, Session memory x) = _session(s);
+        // Half of the calls bring their own session; the others take what is there.
+        if (s % 2 == 0) open(s, part);
+        (bytes32 id, Session memory x) = _session(s % 2 == 0 ? sessions.length - 1 : s);
         if (x.balance == x.spent) return;
         uint256 cumulative = within(part, x.spent + 1, x.balance);
         uint48 epoch = uint48(within(later, next, PAYMENTS.currentEpoch()));
@@ -80,6 +83,7 @@ contract PaymentsHandler is Counted {
 
     /// @dev Leaves, at once with the sequencer or after the timeout without, paused or not.
     function leave(uint256 s, bool agreed) external counted("leave") {
+        if (s % 2 == 0) open(s, s);
         (bytes32 id, Session memory x) = _session(s);
         if (x.user == address(0)) return;
         uint256 before = USD.balanceOf(x.user);
@@ -108,7 +112,7 @@ contract PaymentsHandler is Counted {
         _did("leave");
     }
 
-    function subscribe(uint256 u, uint256 periods) external counted("subscribe") {
+    function subscribe(uint256 u, uint256 periods) public counted("subscribe") {
         if (_paused()) return;
         periods = within(periods, 1, 4);
         (, address user) = _user(u, 1000 * periods);
@@ -127,6 +131,7 @@ contract PaymentsHandler is Counted {
     }
 
     function unsubscribe(uint256 i) external counted("unsubscribe") {
+        if (i % 2 == 0) subscribe(i, 4);
         for (uint256 k = 0; k < _open.length; ++k) {
             Subscription memory x = PAYMENTS.subscription(_open[(i % 97 + k) % _open.length]);
             uint48 end = PAYMENTS.currentEpoch() + 1;
@@ -149,7 +154,7 @@ contract PaymentsHandler is Counted {
     }
 
     /// @dev Shares out an epoch: one unit more than its pool is refused, any part of it is not.
-    function close(uint256 part) external counted("close") {
+    function close(uint256 part) public counted("close") {
         uint48 epoch = next;
         if (PAYMENTS.currentEpoch() < epoch + 2) vm.warp(PAYMENTS.epochStart(epoch + 2));
         uint256[] memory totals = new uint256[](2);
@@ -170,6 +175,7 @@ contract PaymentsHandler is Counted {
     }
 
     function pay(uint256 part, bool forfeited) external counted("pay") {
+        if (shared == 0) close(type(uint256).max - 1);
         if (shared == 0) return;
         uint256 amount = within(part, 1, shared);
         vm.prank(sys.emissions);
