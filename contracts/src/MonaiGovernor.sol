@@ -75,6 +75,8 @@ contract MonaiGovernor is
         Evidence calldata evidence
     ) external returns (uint256 proposalId) {
         if (!IOperators(OPERATORS).isActive(msg.sender)) revert NotAnOperator(msg.sender);
+        // A description that ends in `#proposer=0x…` can't be taken over by who sees it in the mempool.
+        if (!_isValidDescriptionForProposer(msg.sender, description)) revert GovernorRestrictedProposer(msg.sender);
         RULES.check(kind, targets, calldatas, evidence);
         uint256 cap = IParameters(PARAMETERS).get(Param(uint256(Param.RewardAdoptModel) + uint256(kind)));
         if (reward > cap) revert RewardAboveCap(reward, cap);

@@ -400,7 +400,7 @@ contract Staking is IStaking, Wired {
     function _bond(address operator, uint256 amount) private {
         if (amount == 0) revert Zero();
         Position storage p = _positions[operator][operator];
-        p.stake.push(currentEpoch() + 1, (p.stake.latest() + amount).toUint104());
+        p.stake.push(currentEpoch() + 1, (uint256(p.stake.latest()) + amount).toUint104());
         _moveTotal(int256(amount));
         emit Bonded(operator, amount);
         IERC20(TOKEN).safeTransferFrom(operator, address(this), amount);
@@ -420,13 +420,13 @@ contract Staking is IStaking, Wired {
         if (raw == 0) return 0;
         uint256 commission = IOperators(OPERATORS).commissionAt(operator, epoch);
         toDelegators = Shares.toDelegators(amount, raw, bondAt(operator, epoch), commission);
-        perShare.push(epoch, (sum + Shares.perShare(toDelegators, raw)).toUint208());
+        perShare.push(epoch, (uint256(sum) + Shares.perShare(toDelegators, raw)).toUint208());
     }
 
     /// @dev Adds to a delegation from the next epoch.
     function _raise(address operator, address delegator, uint256 amount) private {
         Position storage p = _positions[operator][delegator];
-        p.stake.push(currentEpoch() + 1, (p.stake.latest() + amount).toUint104());
+        p.stake.push(currentEpoch() + 1, (uint256(p.stake.latest()) + amount).toUint104());
         (uint256 raw, uint256 pending) = _delegatedIn(operator, currentEpoch() + 1);
         _setDelegated(operator, raw + amount, pending);
     }

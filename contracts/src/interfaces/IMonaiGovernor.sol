@@ -62,7 +62,8 @@ interface IMonaiGovernor {
     event Overridden(uint256 indexed proposalId, address indexed operator, address indexed delegator, uint8 support, uint256 weight);
     event Settled(uint256 indexed proposalId, bool wasteful, uint256 bondReturned, uint256 reward);
 
-    /// @notice Proposes, as an active operator, against the bond. `evidence` counts for reports only.
+    /// @notice Proposes, as an active operator, against the bond. `evidence` counts for reports only. A
+    /// description that ends in `#proposer=0x…` can be proposed by that operator only.
     function proposeAs(
         ProposalKind kind,
         address[] calldata targets,

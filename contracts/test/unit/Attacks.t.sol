@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {IGovernor} from "@openzeppelin/contracts/governance/IGovernor.sol";
 import {IERC1271} from "@openzeppelin/contracts/interfaces/IERC1271.sol";
 import {NotAuthorised, Zero} from "../../src/System.sol";
 import {Disputes} from "../../src/Disputes.sol";
@@ -488,6 +489,22 @@ contract AttacksTest is World {
         staking.withdraw(node);
         governor.settle(id);
         eq(staking.slashAt(node, 0).ownTaken, 100e18, "slashed");
+    }
+
+    /// @dev Whoever saw a proposal first could propose it first, for the reward, or cancel it for ever.
+    function testFuzz_a_proposal_can_be_protected(uint256 value) public {
+        address thief = _operator(0xa2, 1_000e18);
+        _approve(thief, sys.governor);
+        _approve(node, sys.governor);
+        Evidence memory none;
+        (address[] memory t, uint256[] memory v, bytes[] memory c) =
+            _calls(sys.treasury, abi.encodeCall(treasury.pay, (sys.token, stranger, value)));
+        string memory text = string.concat("text#proposer=", vm.toString(node));
+        vm.prank(thief);
+        vm.expectRevert(abi.encodeWithSelector(IGovernor.GovernorRestrictedProposer.selector, thief));
+        governor.proposeAs(ProposalKind.Methodology, t, v, c, text, 0, none);
+        vm.prank(node);
+        governor.proposeAs(ProposalKind.Methodology, t, v, c, text, 0, none);
     }
 
     function testFuzz_votes_end_before_stake_can_leave(uint32 period, bool delay) public {
