@@ -55,12 +55,9 @@ contract Disputes is IDisputes, Wired {
     }
 
     /// @inheritdoc IDisputes
-    function proveCalldataFault(
-        uint64 number,
-        BatchHeader calldata header,
-        Opening calldata leaf,
-        bytes calldata data
-    ) external {
+    function proveCalldataFault(uint64 number, BatchHeader calldata header, Opening calldata leaf, bytes calldata data)
+        external
+    {
         Batch memory b = _live(number, header);
         if (b.inBlob || keccak256(data) != header.data) revert WrongData();
         Leaves.check(POSEIDON, header, leaf);
@@ -125,9 +122,7 @@ contract Disputes is IDisputes, Wired {
         Intake calldata b,
         bytes calldata signatureB
     ) external {
-        if (
-            a.model != b.model || a.lane != b.lane || a.slot != b.slot || a.requestCommitment == b.requestCommitment
-        ) revert NoContradiction();
+        if (a.model != b.model || a.lane != b.lane || a.slot != b.slot || a.requestCommitment == b.requestCommitment) revert NoContradiction();
         _requireSequencer(term, Messages.hash(a), signatureA);
         _requireSequencer(term, Messages.hash(b), signatureB);
         _fineOnce(term, _slotKey(term, a.model, a.lane, a.slot));
@@ -253,11 +248,7 @@ contract Disputes is IDisputes, Wired {
 
     /// @dev The node wrote the time itself, so it only chooses among epochs in which it is liable and
     /// both keys were in force.
-    function _offenceEpoch(address operator, address hot, address other, uint256 doneMs)
-        private
-        view
-        returns (uint48)
-    {
+    function _offenceEpoch(address operator, address hot, address other, uint256 doneMs) private view returns (uint48) {
         IOperators operators = IOperators(OPERATORS);
         uint48 current = currentEpoch();
         uint48 from = operators.registeredFrom(operator);

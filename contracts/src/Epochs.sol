@@ -204,12 +204,11 @@ contract Epochs is IEpochs, Wired {
         IEmissions(EMISSIONS).closeEpoch(epoch, _earned(cells, inputs[7], inputs[8]), staked);
     }
 
-    function _inputs(
-        EpochStatement calldata st,
-        uint256[] calldata cells,
-        uint256[] calldata fees,
-        uint256 state
-    ) private view returns (uint256[] memory s, uint256 staked) {
+    function _inputs(EpochStatement calldata st, uint256[] calldata cells, uint256[] calldata fees, uint256 state)
+        private
+        view
+        returns (uint256[] memory s, uint256 staked)
+    {
         s = new uint256[](INPUTS);
         s[0] = st.epoch;
         s[1] = _state;
@@ -292,8 +291,7 @@ contract Epochs is IEpochs, Wired {
         if (size == 0) return 0;
         bytes32[] memory nodes = new bytes32[](size);
         for (uint256 i = 0; i < size; ++i) {
-            nodes[i] =
-                _leaf(uint16(i), cells[i * models:(i + 1) * models], fees[i * assets:(i + 1) * assets]);
+            nodes[i] = _leaf(uint16(i), cells[i * models:(i + 1) * models], fees[i * assets:(i + 1) * assets]);
         }
         for (uint256 n = size; n > 1; n = (n + 1) / 2) {
             for (uint256 i = 0; i < n / 2; ++i) {

@@ -69,8 +69,7 @@ contract Inbox is IInbox, Wired, ReentrancyGuardTransient {
 
         q.state = RequestState.Answered;
         address operator = IOperators(OPERATORS).operatorAt(m.node, header.epoch);
-        uint256 charge =
-            Math.min(q.fee, IPayments(PAYMENTS).quote(q.model, q.asset, q.epoch, m.nIn, m.nOut));
+        uint256 charge = Math.min(q.fee, IPayments(PAYMENTS).quote(q.model, q.asset, q.epoch, m.nIn, m.nOut));
         if (operator == address(0)) charge = 0;
         emit Answered(id, operator, charge, ids);
         _pay(q.asset, operator, charge);

@@ -93,9 +93,9 @@ contract Parameters is IParameters, Wired {
         if (p == Param.AuditRate) return (1e14, 1e18);
         if (p == Param.DemandFee) return (1e12, 1e24);
         if (p == Param.DemandBurn) return (0.05e18, 0.9e18);
-        if (
-            p == Param.DemandWindow || p == Param.FaultWindow || p == Param.OpeningWindow || p == Param.ProofWindow
-        ) return (1, 14 days);
+        if (p == Param.DemandWindow || p == Param.FaultWindow || p == Param.OpeningWindow || p == Param.ProofWindow) {
+            return (1, 14 days);
+        }
         if (p == Param.OpeningBond || p == Param.LivenessBond) return (1e12, 1e24);
         if (p == Param.BeaconDelay) return (1, 256);
         if (p == Param.LivenessWindow) return (1, 7 days);

@@ -141,8 +141,7 @@ contract Staking is IStaking, Wired {
         uint48 captured = IRollup(ROLLUP).capturedBelow();
         // An audit whose deadline is over counts until somebody has reported it: otherwise who failed it
         // could leave in the same block.
-        bool held =
-            block.timestamp <= IAudits(AUDITS).holdUntil(operator) || IAudits(AUDITS).openCount(operator) > 0;
+        bool held = block.timestamp <= IAudits(AUDITS).holdUntil(operator) || IAudits(AUDITS).openCount(operator) > 0;
         uint256 head = p.head;
         for (uint256 n = p.exits.length; head < n; ++head) {
             Exit storage x = p.exits[head];

@@ -40,13 +40,10 @@ contract VerifierRegistry is IVerifierRegistry, Wired {
     }
 
     /// @inheritdoc IVerifierRegistry
-    function check(
-        Circuit circuit,
-        uint32 version,
-        uint48 epoch,
-        bytes calldata proof,
-        uint256[] calldata publicInputs
-    ) external view {
+    function check(Circuit circuit, uint32 version, uint48 epoch, bytes calldata proof, uint256[] calldata publicInputs)
+        external
+        view
+    {
         address verifier = verifierOf[circuit][version];
         if (verifier == address(0)) revert UnknownVerifier(circuit, version);
         uint48 retired = retiredFrom[circuit][version];

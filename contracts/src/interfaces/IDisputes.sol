@@ -50,12 +50,8 @@ interface IDisputes {
     ) external;
 
     /// @notice The same for a batch whose leaves were in calldata, given again in full.
-    function proveCalldataFault(
-        uint64 number,
-        BatchHeader calldata header,
-        Opening calldata leaf,
-        bytes calldata data
-    ) external;
+    function proveCalldataFault(uint64 number, BatchHeader calldata header, Opening calldata leaf, bytes calldata data)
+        external;
 
     /// @notice Asks the sequencer, against a bond, to open a leaf of a batch in its fault window.
     function askOpening(uint64 number, BatchHeader calldata header, uint32 index) external returns (bytes32 id);

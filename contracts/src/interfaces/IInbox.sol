@@ -46,7 +46,13 @@ interface IInbox {
     error RetryCounted(uint8 retry);
 
     event Forced(
-        uint256 indexed id, address indexed user, bytes32 indexed model, uint256 r, uint32 maxOut, uint256 fee, bytes ids
+        uint256 indexed id,
+        address indexed user,
+        bytes32 indexed model,
+        uint256 r,
+        uint32 maxOut,
+        uint256 fee,
+        bytes ids
     );
     event Answered(uint256 indexed id, address indexed operator, uint256 charge, bytes ids);
     event MissCounted(uint256 indexed id, uint8 retry);

@@ -9,7 +9,6 @@ enum ProposalKind {
     Hardware, // requirements announced in ModelRegistry
     Methodology, // parameters, verifiers, prices, rotation: anything but models and jail
     ReportOperator // jails one operator, on proved metrics
-
 }
 
 /// @notice Proved metrics of a reported operator.
@@ -59,7 +58,9 @@ interface IMonaiGovernor {
     error VotingTooLong(uint256 unbonding);
 
     event Proposed(uint256 indexed proposalId, ProposalKind indexed kind, address indexed operator, uint256 reward);
-    event Overridden(uint256 indexed proposalId, address indexed operator, address indexed delegator, uint8 support, uint256 weight);
+    event Overridden(
+        uint256 indexed proposalId, address indexed operator, address indexed delegator, uint8 support, uint256 weight
+    );
     event Settled(uint256 indexed proposalId, bool wasteful, uint256 bondReturned, uint256 reward);
 
     /// @notice Proposes, as an active operator, against the bond. `evidence` counts for reports only. A

@@ -56,7 +56,6 @@ enum Param {
     SpeedCeiling, // output tokens a second, times 1e18
     CountersignTolerance, // Delta: milliseconds between the times of node and sequencer
     ProofWindow // from commit, for the proof of a batch
-
 }
 
 /// @title Parameters

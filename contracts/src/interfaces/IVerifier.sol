@@ -21,7 +21,6 @@ enum Circuit {
     Inference, // one answer of one model
     BatchKey, // possession of a circuit-friendly key
     Output // opening of an output commitment to published ids
-
 }
 
 /// @title Verifier registry
@@ -57,11 +56,7 @@ interface IVerifierRegistry {
     function retiredFrom(Circuit circuit, uint32 version) external view returns (uint48);
 
     /// @notice Reverts unless the registered verifier accepts the proof of something of this epoch.
-    function check(
-        Circuit circuit,
-        uint32 version,
-        uint48 epoch,
-        bytes calldata proof,
-        uint256[] calldata publicInputs
-    ) external view;
+    function check(Circuit circuit, uint32 version, uint48 epoch, bytes calldata proof, uint256[] calldata publicInputs)
+        external
+        view;
 }

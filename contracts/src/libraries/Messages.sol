@@ -57,9 +57,8 @@ library Messages {
     uint8 internal constant MISSED = 5;
     uint8 internal constant BUSY = 6;
 
-    bytes32 internal constant INTAKE = keccak256(
-        "Intake(bytes32 requestCommitment,bytes32 model,uint32 lane,uint64 slot,uint64 receivedMs)"
-    );
+    bytes32 internal constant INTAKE =
+        keccak256("Intake(bytes32 requestCommitment,bytes32 model,uint32 lane,uint64 slot,uint64 receivedMs)");
     bytes32 internal constant RESPONSE = keccak256(
         "Response(bytes32 requestCommitment,bytes32 model,uint32 lane,uint64 slot,bytes32 outputCommitment,uint32 nIn,uint32 nOut,uint8 finish,uint64 receivedMs,uint64 firstTokenMs,uint64 doneMs)"
     );

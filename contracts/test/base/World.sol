@@ -219,11 +219,7 @@ abstract contract World is Test {
         operators.register(r, "http://node.example");
     }
 
-    function _registration(address owner, uint256 hotKey, uint256 bond)
-        internal
-        view
-        returns (Registration memory r)
-    {
+    function _registration(address owner, uint256 hotKey, uint256 bond) internal view returns (Registration memory r) {
         uint256 nonce = operators.keyNonce(owner);
         r.hotKey = vm.addr(hotKey);
         r.hotSignature = _sign(hotKey, Messages.hashHotKey(owner, r.hotKey, nonce));

@@ -73,7 +73,7 @@ contract GovernorHandler is Counted {
         return GOVERNOR.proposeAs(ProposalKind.Methodology, t, v, c, p.text, reward, none);
     }
 
-    function cancel(uint256 i) external counted("cancel") {
+    function cancel(uint256 i) public counted("cancel") {
         propose(i, 1);
         Proposed storage p = _all[_all.length - 1];
         (address[] memory t, uint256[] memory v, bytes[] memory c) = _calls(p);
@@ -103,9 +103,12 @@ contract GovernorHandler is Counted {
     }
 
     function run(uint256 i) external counted("run") {
-        // Half of the calls bring their own proposal; the others take what is there.
-        if (i % 2 == 0) _passing(i);
-        (Proposed storage p, bool found) = _in(i, IGovernor.ProposalState.Succeeded, true);
+        // Takes what has passed; if nothing has, a proposal of its own does.
+        (Proposed storage p, bool found) = _in(i, IGovernor.ProposalState.Succeeded, false);
+        if (!found) {
+            _passing(i);
+            (p, found) = _in(i, IGovernor.ProposalState.Succeeded, false);
+        }
         if (!found) return;
         (address[] memory t, uint256[] memory v, bytes[] memory c) = _calls(p);
         bytes32 hash = keccak256(bytes(p.text));
@@ -131,16 +134,20 @@ contract GovernorHandler is Counted {
     }
 
     function settle(uint256 i) external counted("settle") {
-        // Votes end, and so there is more often something to settle.
-        _pass(2);
+        if (!_settleOne(i)) {
+            cancel(i);
+            if (!_settleOne(i)) return;
+        }
+        _did("settle");
+    }
+
+    function _settleOne(uint256 i) internal returns (bool) {
         uint256 n = _all.length;
         for (uint256 k = 0; k < n; ++k) {
             Proposed storage p = _all[(i % n + k) % n];
-            if (_settle(p)) {
-                _did("settle");
-                return;
-            }
+            if (_settle(p)) return true;
         }
+        return false;
     }
 
     function _settle(Proposed storage p) internal returns (bool) {

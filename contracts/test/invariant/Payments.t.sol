@@ -58,8 +58,8 @@ contract PaymentsHandler is Counted {
     }
 
     function fund(uint256 s, uint256 amount) external counted("fund") {
-        if (s % 2 == 0) open(s, amount);
-        (bytes32 id, Session memory x) = _session(s % 2 == 0 ? sessions.length - 1 : s);
+        (bytes32 id, Session memory x) = _session(s);
+        if (x.user == address(0) || x.exitAt != 0) (id, x) = _newest(s, amount);
         if (x.user == address(0) || x.exitAt != 0 || _paused()) return;
         amount = within(amount, 1, 1e12);
         _user(_keys[id], amount);
@@ -69,9 +69,8 @@ contract PaymentsHandler is Counted {
     }
 
     function redeem(uint256 s, uint256 part, uint256 later) external counted("redeem") {
-        // Half of the calls bring their own session; the others take what is there.
-        if (s % 2 == 0) open(s, part);
-        (bytes32 id, Session memory x) = _session(s % 2 == 0 ? sessions.length - 1 : s);
+        (bytes32 id, Session memory x) = _session(s);
+        if (x.balance == x.spent) (id, x) = _newest(s, part);
         if (x.balance == x.spent) return;
         uint256 cumulative = within(part, x.spent + 1, x.balance);
         uint48 epoch = uint48(within(later, next, PAYMENTS.currentEpoch()));
@@ -83,8 +82,8 @@ contract PaymentsHandler is Counted {
 
     /// @dev Leaves, at once with the sequencer or after the timeout without, paused or not.
     function leave(uint256 s, bool agreed) external counted("leave") {
-        if (s % 2 == 0) open(s, s);
         (bytes32 id, Session memory x) = _session(s);
+        if (x.user == address(0)) (id, x) = _newest(s, s);
         if (x.user == address(0)) return;
         uint256 before = USD.balanceOf(x.user);
         bytes memory signature = _signed(SEQUENCER, Messages.hashClose(id, x.spent));
@@ -131,7 +130,14 @@ contract PaymentsHandler is Counted {
     }
 
     function unsubscribe(uint256 i) external counted("unsubscribe") {
-        if (i % 2 == 0) subscribe(i, 4);
+        if (!_unsubscribe(i)) {
+            subscribe(i, 4);
+            if (!_unsubscribe(i)) return;
+        }
+        _did("unsubscribe");
+    }
+
+    function _unsubscribe(uint256 i) internal returns (bool) {
         for (uint256 k = 0; k < _open.length; ++k) {
             Subscription memory x = PAYMENTS.subscription(_open[(i % 97 + k) % _open.length]);
             uint48 end = PAYMENTS.currentEpoch() + 1;
@@ -148,9 +154,9 @@ contract PaymentsHandler is Counted {
             } catch {
                 exitBlocked = true;
             }
-            _did("unsubscribe");
-            return;
+            return true;
         }
+        return false;
     }
 
     /// @dev Shares out an epoch: one unit more than its pool is refused, any part of it is not.
@@ -218,6 +224,13 @@ contract PaymentsHandler is Counted {
 
     function userOf(uint256 key) external pure returns (address) {
         return vm.addr(key);
+    }
+
+    /// @dev A session of its own for a call that found none.
+    function _newest(uint256 s, uint256 amount) internal returns (bytes32 id, Session memory x) {
+        open(s, amount);
+        id = sessions[sessions.length - 1];
+        x = PAYMENTS.session(id);
     }
 
     /// @dev An open session, searched for from a random start; empty if there is none.

@@ -69,9 +69,7 @@ contract AccessTest is World {
         _refused(who, sys.verifiers, abi.encodeCall(verifiers.retire, (Circuit.Batch, 1)));
         _refused(who, sys.models, abi.encodeCall(models.register, (_model(id, 9))));
         _refused(who, sys.models, abi.encodeCall(models.retire, (id, 9)));
-        _refused(
-            who, sys.models, abi.encodeCall(models.setEmissionWeights, (new bytes32[](0), new uint256[](0)))
-        );
+        _refused(who, sys.models, abi.encodeCall(models.setEmissionWeights, (new bytes32[](0), new uint256[](0))));
         _refused(who, sys.models, abi.encodeCall(models.setHardware, (id, id, "")));
         _refused(who, sys.operators, abi.encodeCall(operators.jail, (who)));
     }
@@ -122,9 +120,7 @@ contract AccessTest is World {
         operators.exit();
         Evidence memory e;
         vm.expectRevert(abi.encodeWithSelector(IMonaiGovernor.NotAnOperator.selector, who));
-        governor.proposeAs(
-            ProposalKind.Methodology, new address[](1), new uint256[](1), new bytes[](1), "", 0, e
-        );
+        governor.proposeAs(ProposalKind.Methodology, new address[](1), new uint256[](1), new bytes[](1), "", 0, e);
         vm.stopPrank();
     }
 

@@ -509,8 +509,9 @@ contract AttacksTest is World {
 
     function testFuzz_votes_end_before_stake_can_leave(uint32 period, bool delay) public {
         period = uint32(within(period, 3, 1e6));
-        bytes memory call =
-            delay ? abi.encodeCall(governor.setVotingDelay, (period)) : abi.encodeCall(governor.setVotingPeriod, (period));
+        bytes memory call = delay
+            ? abi.encodeCall(governor.setVotingDelay, (period))
+            : abi.encodeCall(governor.setVotingPeriod, (period));
         (uint256 id, bytes32 hash) = _propose(sys.governor, call);
         _epochs(2);
         vm.prank(node);

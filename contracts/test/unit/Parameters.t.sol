@@ -202,9 +202,7 @@ contract ParametersTest is World {
         uint256 room = token.cap() - token.totalSupply();
         x = within(x, room + 1, type(uint256).max - token.totalSupply());
         vm.expectRevert(
-            abi.encodeWithSelector(
-                ERC20Capped.ERC20ExceededCap.selector, token.totalSupply() + x, token.cap()
-            )
+            abi.encodeWithSelector(ERC20Capped.ERC20ExceededCap.selector, token.totalSupply() + x, token.cap())
         );
         vm.prank(sys.emissions);
         token.mint(bank, x);
@@ -234,9 +232,7 @@ contract ParametersTest is World {
         );
         (uint8 v, bytes32 r, bytes32 s) =
             vm.sign(0xf00, keccak256(abi.encodePacked("\x19\x01", token.DOMAIN_SEPARATOR(), transferHash)));
-        token.transferWithAuthorization(
-            from, stranger, amount, 0, block.timestamp + 1, bytes32(uint256(1)), v, r, s
-        );
+        token.transferWithAuthorization(from, stranger, amount, 0, block.timestamp + 1, bytes32(uint256(1)), v, r, s);
         eq(token.balanceOf(stranger), amount, "authorised");
         bytes32 permitHash = keccak256(
             abi.encode(

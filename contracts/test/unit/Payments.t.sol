@@ -402,7 +402,12 @@ contract PaymentsTest is World {
         st.tableCommitment = 11;
         vm.expectRevert(abi.encodeWithSelector(IVerifierRegistry.ProofRejected.selector, Circuit.Epoch, 1));
         epochs.prove(st, cells, fees, 0, none, abi.encode(x));
-        _bad(st, _list(_cell(1e18 + x, 0, 0)), fees, abi.encodeWithSelector(IEpochs.SharesExceedPot.selector, 0, 1e18 + x));
+        _bad(
+            st,
+            _list(_cell(1e18 + x, 0, 0)),
+            fees,
+            abi.encodeWithSelector(IEpochs.SharesExceedPot.selector, 0, 1e18 + x)
+        );
         _bad(st, _list(x << 192), fees, abi.encodeWithSelector(IEpochs.BadCell.selector, x << 192));
         _bad(st, cells, _list(x << 128, 0), abi.encodeWithSelector(IEpochs.BadCell.selector, x << 128));
         _bad(st, cells, _list(0, x), abi.encodeWithSelector(IPayments.PoolExceeded.selector, 1, 0, x));
@@ -456,7 +461,9 @@ contract PaymentsTest is World {
         vm.expectRevert(abi.encodeWithSelector(IEpochs.NotLapsed.selector, uint48(1)));
         epochs.rescheduleBeacon(1, second);
         vm.roll(12_001);
-        vm.etch(0x0000F90827F1C53a10cb7A02335B175320002935, abi.encodePacked(hex"7f", keccak256(old), hex"60005260206000f3"));
+        vm.etch(
+            0x0000F90827F1C53a10cb7A02335B175320002935, abi.encodePacked(hex"7f", keccak256(old), hex"60005260206000f3")
+        );
         epochs.rescheduleBeacon(1, old);
         eq(epochs.beaconTime(1), block.timestamp + 1, "rescheduled");
     }

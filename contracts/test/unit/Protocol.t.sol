@@ -354,9 +354,8 @@ contract ProtocolTest is World {
 
     function _finish(string memory name) private pure returns (uint8) {
         string[6] memory all = ["stop", "length", "cancelled", "refused", "missed", "busy"];
-        uint8[6] memory codes = [
-            Messages.STOP, Messages.LENGTH, Messages.CANCELLED, Messages.REFUSED, Messages.MISSED, Messages.BUSY
-        ];
+        uint8[6] memory codes =
+            [Messages.STOP, Messages.LENGTH, Messages.CANCELLED, Messages.REFUSED, Messages.MISSED, Messages.BUSY];
         for (uint256 i = 0; i < 6; ++i) {
             if (keccak256(bytes(all[i])) == keccak256(bytes(name))) return codes[i];
         }
