@@ -20,7 +20,7 @@ build: setup ## build the `monai` program
 	@$(ENV) cargo build --workspace --bins
 	@echo "built $(TARGET)/monai"
 
-devnet: build ## three nodes, a sequencer, a real model: an OpenAI endpoint on 127.0.0.1:8645
+devnet: build ## an L1, three nodes, a sequencer, a real model: an OpenAI endpoint on 127.0.0.1:8645
 	@node/scripts/fetch-model
 	@exec $(TARGET)/monai devnet
 
@@ -34,7 +34,7 @@ test-rust: setup
 		cargo test --workspace --no-fail-fast --lib --bins --tests; \
 	fi
 
-test-contracts: ## tests and coverage of the contracts (needs Node and npm, which bring the toolchain; 10 minutes when new)
+test-contracts: ## tests and coverage of the contracts (needs Node and npm, which bring the toolchain; 4 minutes when new)
 	@command -v npm >/dev/null || { echo "npm is missing: install Node (apt-get install nodejs npm)"; exit 1; }
 	@$(MAKE) --no-print-directory -C contracts report
 
