@@ -128,7 +128,7 @@ pub enum StoreCommand {
     /// Copy the store of a sequencer, consistently; it may be running
     #[command(after_help = "Example:\n  monai store backup --to /backup/monai-2026-11-22")]
     Backup {
-        /// The store [default: MONAI_HOME/devnet/sequencer/store]
+        /// The store [default: that of the devnet in MONAI_HOME]
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
         /// A folder that does not exist yet
@@ -137,7 +137,7 @@ pub enum StoreCommand {
     },
     /// Bring a store of an older version to this one
     Migrate {
-        /// The store [default: MONAI_HOME/devnet/sequencer/store]
+        /// The store [default: that of the devnet in MONAI_HOME]
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
