@@ -234,20 +234,22 @@ impl L1 {
         self.runtime.block_on(self.reader.facts(epoch, block))
     }
 
-    /// Waits for a first confirmed block. Blocks; not for threads of the runtime.
-    pub(crate) fn first_block(&self, patience: Duration) -> Result<BlockRef, L1Error> {
+    /// What counts in an epoch, for a start that can't do without: waits for the endpoint, and for a confirmed block
+    /// whose state it has (a local chain that was just restarted has only the newest one). Blocks; not for threads of
+    /// the runtime.
+    pub(crate) fn wait_for(&self, epoch: EpochId, patience: Duration) -> Result<EpochFacts, L1Error> {
         let begin = Instant::now();
         loop {
             let looked = self.runtime.block_on(self.look());
-            if let Some(block) = self.confirmed() {
-                return Ok(block);
+            let read = match (looked, self.confirmed()) {
+                (Ok(()), Some(block)) => self.read(epoch, block),
+                (Ok(()), None) => Err(L1Error::Away("no block is confirmed yet".into())),
+                (Err(error), _) => Err(error),
+            };
+            match read {
+                Err(L1Error::Away(_)) if begin.elapsed() < patience => std::thread::sleep(FIRST_RETRY),
+                done => return done,
             }
-            if begin.elapsed() > patience {
-                return Err(looked
-                    .err()
-                    .unwrap_or_else(|| L1Error::Away("no block is confirmed yet".into())));
-            }
-            std::thread::sleep(FIRST_RETRY);
         }
     }
 }

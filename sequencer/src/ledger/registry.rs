@@ -48,10 +48,7 @@ impl Registry {
     pub(super) fn first(&self, models: &[ModelId]) -> Result<Counted, LedgerError> {
         match self {
             Self::File(file) => from_file(file, models),
-            Self::L1(l1) => {
-                let block = l1.first_block(FIRST_PATIENCE)?;
-                Ok(l1.read(EpochId(0), block)?.into())
-            }
+            Self::L1(l1) => Ok(l1.wait_for(EpochId(0), FIRST_PATIENCE)?.into()),
         }
     }
 
