@@ -37,11 +37,6 @@ impl<'a> Desk<'a> {
         Ok(Self { chain: Chain::of(args, home).await?, from: Address::ZERO, args, home })
     }
 
-    /// True if the answer is to be JSON.
-    pub(super) fn json(&self) -> bool {
-        self.args.json
-    }
-
     pub(super) fn account(&self) -> Result<Account> {
         acting(self.args, self.home, &self.chain)
     }

@@ -211,16 +211,14 @@ async fn propose(desk: &Desk<'_>, calls: Calls, text: &ProposalText) -> Result<(
     let period = desk.governor().votingPeriod().call().await.map_err(failed)?.saturating_to::<u64>();
     plan.note("votes count stake of", desk.when(epoch.saturating_add(delay)).await?);
     plan.note("voting ends after", desk.when(epoch.saturating_add(delay).saturating_add(period)).await?);
-    let receipts = desk.carry_out(&plan).await?;
-    let proposed = receipts
-        .iter()
-        .flat_map(|r| r.logs())
-        .find_map(|log| log.log_decode::<MonaiGovernor::Proposed>().ok());
-    if let Some(proposed) = proposed {
-        let id = proposed.inner.data.proposalId.to_string();
-        if desk.json() { println!("{}", json!({"proposal": id})) } else { println!("proposal {id}") }
-    }
-    Ok(())
+    plan.outcome = Some(|receipts| {
+        let proposed = receipts
+            .iter()
+            .flat_map(|r| r.logs())
+            .find_map(|log| log.log_decode::<MonaiGovernor::Proposed>().ok())?;
+        Some(("proposal", proposed.inner.data.proposalId.to_string()))
+    });
+    desk.carry_out(&plan).await.map(drop)
 }
 
 async fn cast(desk: &Desk<'_>, text: &str, vote: Ballot, through: Option<String>) -> Result<()> {

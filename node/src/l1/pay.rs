@@ -128,16 +128,14 @@ async fn open(desk: &Desk<'_>, amount: &str, index: u16) -> Result<()> {
         &Payments::openSessionCall { user: desk.from, asset: index, amount },
     );
     plan.note("who may sign vouchers", desk.from.to_string());
-    let receipts = desk.carry_out(&plan).await?;
-    let opened = receipts
-        .iter()
-        .flat_map(|r| r.logs())
-        .find_map(|log| log.log_decode::<Payments::SessionOpened>().ok());
-    if let Some(opened) = opened {
-        let id = opened.inner.data.session;
-        if desk.json() { println!("{}", json!({"session": id})) } else { println!("session {id}") }
-    }
-    Ok(())
+    plan.outcome = Some(|receipts| {
+        let opened = receipts
+            .iter()
+            .flat_map(|r| r.logs())
+            .find_map(|log| log.log_decode::<Payments::SessionOpened>().ok())?;
+        Some(("session", opened.inner.data.session.to_string()))
+    });
+    desk.carry_out(&plan).await.map(drop)
 }
 
 async fn voucher(desk: &Desk<'_>, session: &str, cumulative: &str) -> Result<()> {

@@ -46,7 +46,12 @@ pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
     /// What will be so afterwards: name and value.
     pub(crate) notes: Vec<(&'static str, String)>,
+    /// What the transactions made, read from their receipts: name and value.
+    pub(crate) outcome: Option<Outcome>,
 }
+
+/// Reads what a plan made, such as the id of a session.
+pub(crate) type Outcome = fn(&[TransactionReceipt]) -> Option<(&'static str, String)>;
 
 impl Plan {
     /// Adds a transaction.
@@ -95,6 +100,9 @@ pub(crate) async fn carry_out(
         println!("{}", sent_json(plan, &receipts));
     } else {
         for (name, value) in &plan.notes {
+            println!("{name:<22} {value}");
+        }
+        if let Some((name, value)) = plan.outcome.and_then(|read| read(&receipts)) {
             println!("{name:<22} {value}");
         }
     }
@@ -251,5 +259,9 @@ fn sent_json(plan: &Plan, receipts: &[TransactionReceipt]) -> Value {
             json!({"does": s.says, "hash": r.transaction_hash, "block": r.block_number, "gas": r.gas_used})
         })
         .collect();
-    json!({"transactions": sent, "notes": notes(plan)})
+    let mut out = json!({"transactions": sent, "notes": notes(plan)});
+    if let Some((name, value)) = plan.outcome.and_then(|read| read(receipts)) {
+        out[name] = value.into();
+    }
+    out
 }
