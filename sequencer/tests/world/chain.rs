@@ -156,8 +156,8 @@ fn respond(inner: &Inner, method: &str, params: &Value) -> Result<Value, String>
             Ok(inner.blocks.get(number).map_or(Value::Null, |b| block(number, b)))
         }
         "eth_call" => {
-            let hash: B256 = serde_json::from_value(params[1]["blockHash"].clone())
-                .map_err(|e| format!("no hash: {e}"))?;
+            let hash: B256 =
+                serde_json::from_value(by_hash(&params[1])).map_err(|e| format!("no hash: {e}"))?;
             if !inner.blocks.iter().any(|b| b.hash == hash) {
                 return Err("header not found".into());
             }
@@ -167,6 +167,11 @@ fn respond(inner: &Inner, method: &str, params: &Value) -> Result<Value, String>
         }
         other => Err(format!("no method {other}")),
     }
+}
+
+/// The hash in a block parameter: an object with it, or the hash alone.
+fn by_hash(block: &Value) -> Value {
+    block.get("blockHash").unwrap_or(block).clone()
 }
 
 fn block(number: usize, link: &Link) -> Value {
