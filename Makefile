@@ -8,7 +8,7 @@ SHELL := /bin/bash
 ENV := source node/scripts/env.sh &&
 TARGET = $${CARGO_TARGET_DIR:-target}/debug
 
-.PHONY: help setup build devnet test test-rust test-long lint bench-engine bench-proof
+.PHONY: help setup build devnet test test-rust test-contracts test-long lint bench-engine bench-proof
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -33,6 +33,10 @@ test-rust: setup
 		echo "cargo-nextest is not installed: using cargo test"; \
 		cargo test --workspace --no-fail-fast --lib --bins --tests; \
 	fi
+
+test-contracts: ## tests and coverage of the contracts (needs Node and npm, which bring the toolchain; 4 minutes when new)
+	@command -v npm >/dev/null || { echo "npm is missing: install Node (apt-get install nodejs npm)"; exit 1; }
+	@$(MAKE) --no-print-directory -C contracts report
 
 test-long: setup ## the real model, the official clients, a hundred crashes; not part of CI
 	@node/scripts/fetch-model

@@ -8,17 +8,18 @@ import {Model, ModelKind} from "../src/interfaces/IModelRegistry.sol";
 import {Circuit} from "../src/interfaces/IVerifier.sol";
 import {vm} from "../test/base/Vm.sol";
 import {Config, Deployer} from "./Deployer.sol";
+import {Production} from "./Production.sol";
 import {Profiles} from "./Profiles.sol";
 
 /// @notice Deploys, wires and verifies a system, and writes its addresses as JSON.
 /// Environment: PROFILE (devnet or production), CONFIG (a file like config/devnet.json), SEQUENCER
 /// (overrides the file), GENESIS (timestamp; default: now). In the devnet profile a zero address in the
 /// file means the deployer, the insecure verifier and stablecoin are deployed and listed, and chains
-/// other than local ones are refused.
+/// other than local ones are refused. In the production profile everything must be given, and stand-ins
+/// are refused on every chain: see `Production`.
 contract Deploy {
     error UnknownProfile(string profile);
     error NotLocal(uint256 chainId);
-    error NoModels();
 
     string private constant ARTEFACT = "out/addresses.json";
 
@@ -28,12 +29,11 @@ contract Deploy {
     function run() external {
         string memory profile = vm.envOr("PROFILE", "devnet");
         string memory json = vm.readFile(vm.envOr("CONFIG", "config/devnet.json"));
-        bool dev = _is(profile, "devnet");
-        if (!dev && !_is(profile, "production")) revert UnknownProfile(profile);
-        if (dev && block.chainid != 31337 && block.chainid != 1337) revert NotLocal(block.chainid);
+        bool dev = isDevnet(profile);
+        if (!dev) Production.check(config(json, false));
 
         vm.startBroadcast();
-        Config memory c = _config(json, dev);
+        Config memory c = config(json, dev);
         address deployer = msg.sender;
         address[] memory next = new address[](Deployer.CONTRACTS);
         uint256 nonce = vm.getNonce(deployer);
@@ -73,18 +73,27 @@ contract Deploy {
         Deployer.verify(s);
     }
 
-    function _config(string memory json, bool dev) private returns (Config memory c) {
+    /// @notice Whether the profile is the devnet's, which only local chains may have.
+    function isDevnet(string memory profile) public view returns (bool dev) {
+        dev = _is(profile, "devnet");
+        if (!dev && !_is(profile, "production")) revert UnknownProfile(profile);
+        if (dev && block.chainid != 31337 && block.chainid != 1337) revert NotLocal(block.chainid);
+    }
+
+    /// @notice Reads a configuration file. In the devnet profile the stand-ins are deployed along the way.
+    function config(string memory json, bool dev) public returns (Config memory c) {
         address deployer = msg.sender;
         c.genesis = uint64(vm.envOr("GENESIS", block.timestamp));
         c.epochSeconds = uint64(vm.parseJsonUint(json, ".epochSeconds"));
         c.cap = vm.parseJsonUint(json, ".cap");
-        c.parameters = dev ? Profiles.devnet() : Profiles.production();
+        c.parameters = Profiles.read(json);
         c.guardian = _or(vm.parseJsonAddress(json, ".guardian"), deployer, dev);
         c.sequencer = vm.envOr("SEQUENCER", _or(vm.parseJsonAddress(json, ".sequencer"), deployer, dev));
         c.sequencerUrl = vm.parseJsonString(json, ".sequencerUrl");
         c.genesisState = vm.parseJsonUint(json, ".genesisState");
         c.firstEmission = vm.parseJsonUint(json, ".firstEmission");
-        c.halving = vm.parseJsonUint(json, ".halving");
+        c.decay = vm.parseJsonUint(json, ".decay");
+        c.potCap = vm.parseJsonUint(json, ".potCap");
         c.timelockDelay = vm.parseJsonUint(json, ".timelockDelay");
         c.votingDelay = uint48(vm.parseJsonUint(json, ".votingDelay"));
         c.votingPeriod = uint32(vm.parseJsonUint(json, ".votingPeriod"));
@@ -102,7 +111,6 @@ contract Deploy {
     function _models(string memory json, Config memory c) private view {
         uint256 n;
         while (vm.keyExistsJson(json, string.concat(".models[", vm.toString(n), "]"))) ++n;
-        if (n == 0) revert NoModels();
         c.models = new Model[](n);
         c.emissionWeights = new uint256[](n);
         for (uint256 i = 0; i < n; ++i) {

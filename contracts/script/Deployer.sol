@@ -26,7 +26,8 @@ struct Config {
     string sequencerUrl;
     Emissions.Allocation[] allocations;
     uint256 firstEmission;
-    uint256 halving;
+    uint256 decay; // of the emission, each epoch, with 2^32 = 1
+    uint256 potCap;
     address[] stablecoins;
     uint256 timelockDelay;
     uint48 votingDelay; // epochs
@@ -79,7 +80,7 @@ library Deployer {
         _new("Disputes", s.disputes, w);
         _new("Inbox", s.inbox, w);
         _new("Audits", s.audits, w);
-        _new("Emissions", s.emissions, abi.encode(s, c.allocations, c.firstEmission, c.halving));
+        _new("Emissions", s.emissions, abi.encode(s, c.allocations, c.firstEmission, c.decay, c.potCap));
         _new("Treasury", s.treasury, w);
         _new("Payments", s.payments, abi.encode(s, c.stablecoins));
         address[] memory proposers = new address[](1);

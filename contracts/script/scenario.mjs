@@ -264,10 +264,10 @@ try {
   await vote(nodeB, waste, 3);
   await send(holder, a.governor, "castOverride(uint256,address,uint8)", waste, nodeA, 3);
   ok(true, "a delegator overrides its operator's vote");
-  await toEpoch(e + 6n);
+  await toEpoch(e + 5n);
   const calls = [[a.models, modelData, "adopt a model"], [a.parameters, methodData, "methodology"], [a.operators, jailData, "report"]];
   for (const c of calls) await run("queue", ...c);
-  await later(301);
+  await later(421);
   for (const c of calls) await run("execute", ...c);
   for (const p of [adopt, hardware, method, report, waste]) await send(watcher, a.governor, "settle(uint256)", p);
   e = current();
@@ -312,7 +312,7 @@ try {
   // The holder leaves, too.
   e = current();
   await send(holder, a.staking, "undelegate(address,uint256)", nodeA, number(a.staking, "delegationAt(address,address,uint48)(uint256)", nodeA, holder, e + 1n));
-  await toEpoch(e + 5n);
+  await toEpoch(e + 7n);
   await refused(holder, a.staking, "withdraw(address)", nodeA);
   await captureBatch(1);
   await captureBatch(2);

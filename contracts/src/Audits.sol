@@ -91,8 +91,7 @@ contract Audits is IAudits, Wired {
             ++t.operators;
         }
         uint256 amount = IParameters(PARAMETERS).valueAt(Param.AuditSlash, a.epoch);
-        (uint256 index, uint256 taken) =
-            IStaking(STAKING).slash(a.operator, a.epoch, amount, Offence.Timeout, a.opener);
+        (uint256 index, uint256 taken) = IStaking(STAKING).slash(a.operator, a.epoch, amount, Offence.Timeout, a.opener);
         emit AuditFailed(id, a.operator, index, taken);
         if (a.fee > 0) IERC20(TOKEN).safeTransfer(a.opener, a.fee);
     }
@@ -138,13 +137,7 @@ contract Audits is IAudits, Wired {
         emit LivenessMissed(id);
         uint48 epoch = currentEpoch();
         IStaking(STAKING)
-            .slash(
-                c.operator,
-                epoch,
-                IParameters(PARAMETERS).get(Param.LivenessSlash),
-                Offence.Liveness,
-                c.challenger
-            );
+            .slash(c.operator, epoch, IParameters(PARAMETERS).get(Param.LivenessSlash), Offence.Liveness, c.challenger);
         IERC20(TOKEN).safeTransfer(c.challenger, c.bond);
     }
 
@@ -171,8 +164,9 @@ contract Audits is IAudits, Wired {
         if (b.firstOfEpoch && uint256(keccak256(abi.encode(beacon, ROLLUP, number))) % leafCount == index) return true;
         uint256 rate = IParameters(PARAMETERS).valueAt(Param.AuditRate, b.epoch);
         // p·2^256 without overflow: p has 18 decimals, so dividing first loses less than 1e18 of 2^256.
-        return rate == WAD
-            || uint256(keccak256(abi.encode(beacon, ROLLUP, number, index))) < type(uint256).max / WAD * rate;
+        return
+            rate == WAD
+                || uint256(keccak256(abi.encode(beacon, ROLLUP, number, index))) < type(uint256).max / WAD * rate;
     }
 
     /// @inheritdoc IAudits
@@ -232,8 +226,7 @@ contract Audits is IAudits, Wired {
     function _weigh(address operator, uint48 epoch) private {
         Tally storage t = _tallies[epoch];
         if (t.weight[operator] != 0) return;
-        uint256 weight =
-            IStaking(STAKING).bondAt(operator, epoch) + IStaking(STAKING).delegatedAt(operator, epoch);
+        uint256 weight = IStaking(STAKING).bondAt(operator, epoch) + IStaking(STAKING).delegatedAt(operator, epoch);
         t.weight[operator] = weight;
         t.audited += weight;
     }
@@ -248,7 +241,8 @@ contract Audits is IAudits, Wired {
         s[4] = m.nIn;
         s[5] = m.nOut;
         s[6] = m.finish;
-        IVerifierRegistry(VERIFIERS).check(Circuit.Inference, record.verifierVersion, proof, s);
+        // Verifiers of answers are not retired, so the epoch does not matter.
+        IVerifierRegistry(VERIFIERS).check(Circuit.Inference, record.verifierVersion, 0, proof, s);
     }
 
     function _openChallenge(uint256 id) private view returns (Liveness storage c) {

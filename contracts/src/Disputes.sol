@@ -12,7 +12,7 @@ import {IStaking, Offence} from "./interfaces/IStaking.sol";
 import {Kzg} from "./libraries/Kzg.sol";
 import {LeafCodec, LeafMeta} from "./libraries/LeafCodec.sol";
 import {Leaves} from "./libraries/Leaves.sol";
-import {Intake, Messages, Response} from "./libraries/Messages.sol";
+import {Attestation, Intake, Messages, Response} from "./libraries/Messages.sol";
 import {System, Wired} from "./System.sol";
 
 contract Disputes is IDisputes, Wired {
@@ -55,12 +55,9 @@ contract Disputes is IDisputes, Wired {
     }
 
     /// @inheritdoc IDisputes
-    function proveCalldataFault(
-        uint64 number,
-        BatchHeader calldata header,
-        Opening calldata leaf,
-        bytes calldata data
-    ) external {
+    function proveCalldataFault(uint64 number, BatchHeader calldata header, Opening calldata leaf, bytes calldata data)
+        external
+    {
         Batch memory b = _live(number, header);
         if (b.inBlob || keccak256(data) != header.data) revert WrongData();
         Leaves.check(POSEIDON, header, leaf);
@@ -125,9 +122,7 @@ contract Disputes is IDisputes, Wired {
         Intake calldata b,
         bytes calldata signatureB
     ) external {
-        if (
-            a.model != b.model || a.lane != b.lane || a.slot != b.slot || a.requestCommitment == b.requestCommitment
-        ) revert NoContradiction();
+        if (a.model != b.model || a.lane != b.lane || a.slot != b.slot || a.requestCommitment == b.requestCommitment) revert NoContradiction();
         _requireSequencer(term, Messages.hash(a), signatureA);
         _requireSequencer(term, Messages.hash(b), signatureB);
         _fineOnce(term, _slotKey(term, a.model, a.lane, a.slot));
@@ -155,6 +150,7 @@ contract Disputes is IDisputes, Wired {
     /// @inheritdoc IDisputes
     function proveResponseAgainstLeaf(
         Response calldata response,
+        Attestation calldata attestation,
         bytes calldata signature,
         uint64 number,
         BatchHeader calldata header,
@@ -163,6 +159,8 @@ contract Disputes is IDisputes, Wired {
         Batch memory b = _live(number, header);
         Leaves.check(POSEIDON, header, leaf);
         LeafMeta memory m = LeafCodec.unpack(leaf.meta);
+        // The attestation names the response by its digest, so without the digest it says nothing of it.
+        if (attestation.response != Messages.digest(ROLLUP, Messages.hash(response))) revert NoContradiction();
         if (response.model != header.model || response.lane != m.lane || response.slot != m.slot) {
             revert NoContradiction();
         }
@@ -171,8 +169,9 @@ contract Disputes is IDisputes, Wired {
         if (
             uint256(response.requestCommitment) == leaf.r && uint256(response.outputCommitment) == leaf.o
                 && response.nIn == m.nIn && response.nOut == m.nOut && response.finish == m.finish
+                && attestation.retry == m.retry && attestation.epoch == header.epoch
         ) revert NoContradiction();
-        _requireSequencer(b.term, Messages.hash(response), signature);
+        _requireSequencer(b.term, Messages.hash(attestation), signature);
         _fineOnce(b.term, _slotKey(b.term, response.model, response.lane, response.slot));
     }
 
@@ -207,7 +206,7 @@ contract Disputes is IDisputes, Wired {
         }
         bytes32 key = keccak256(abi.encode("node", operator, a.model, a.lane, a.slot));
         _punish(key, operator);
-        uint48 epoch = _offenceEpoch(operator, Math.max(a.doneMs, b.doneMs));
+        uint48 epoch = _offenceEpoch(operator, hot, other, Math.max(a.doneMs, b.doneMs));
         IStaking(STAKING)
             .slash(
                 operator,
@@ -242,16 +241,22 @@ contract Disputes is IDisputes, Wired {
     }
 
     function _requireSequencer(uint16 term, bytes32 structHash, bytes calldata signature) private view {
+        // By key only: a contract could take back what it signed, and evidence must not expire.
         address account = IRollup(ROLLUP).sequencerOf(term);
-        if (!Messages.signedBy(ROLLUP, account, structHash, signature)) revert WrongSigner(account);
+        if (Messages.signer(ROLLUP, structHash, signature) != account) revert WrongSigner(account);
     }
 
-    /// @dev The node wrote the time itself, so it only chooses among epochs in which it is liable.
-    function _offenceEpoch(address operator, uint256 doneMs) private view returns (uint48) {
+    /// @dev The node wrote the time itself, so it only chooses among epochs in which it is liable and
+    /// both keys were in force.
+    function _offenceEpoch(address operator, address hot, address other, uint256 doneMs) private view returns (uint48) {
+        IOperators operators = IOperators(OPERATORS);
         uint48 current = currentEpoch();
-        uint48 from = IOperators(OPERATORS).registeredFrom(operator);
+        uint48 from = operators.registeredFrom(operator);
         uint48 unbonding = uint48(IParameters(PARAMETERS).get(Param.UnbondingEpochs));
         if (current > from + unbonding) from = current - unbonding;
+        uint256 until = Math.min(operators.hotKeyUntil(hot), operators.hotKeyUntil(other));
+        if (until <= from) revert KeyRetired(hot);
+        current = uint48(Math.min(current, until - 1));
         uint256 signed = doneMs / 1000 < GENESIS ? 0 : (doneMs / 1000 - GENESIS) / EPOCH_SECONDS;
         return uint48(Math.min(Math.max(signed, from), current));
     }

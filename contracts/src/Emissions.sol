@@ -5,6 +5,7 @@ import {ERC20Capped} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20C
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {IAudits} from "./interfaces/IAudits.sol";
 import {IEmissions} from "./interfaces/IEmissions.sol";
 import {EpochRecord, EpochStatus, IEpochs, Row} from "./interfaces/IEpochs.sol";
@@ -26,11 +27,20 @@ contract Emissions is IEmissions, Wired {
     }
 
     uint256 private constant WAD = 1e18;
+    uint256 private constant Q32 = 1 << 32;
+    /// @dev Gas that must be left before fees are paid: with less, whoever calls could starve the payment
+    /// and have it put off.
+    uint256 private constant FEE_GAS = 500_000;
 
-    /// @notice Emission of each epoch before the first halving.
+    /// @notice Emission of the first epoch.
     uint256 public immutable FIRST;
-    /// @notice Epochs between halvings.
-    uint256 public immutable HALVING;
+    /// @notice What each epoch's emission is smaller by than the one before, with 2^32 = 1.
+    uint256 public immutable DECAY;
+    /// @notice Most that one epoch pays for one model, carried-over amounts included.
+    uint256 public immutable POT_CAP;
+    /// @dev The schedule so far: emission of epoch `_reached`.
+    uint208 private _emission;
+    uint48 private _reached;
 
     /// @inheritdoc IEmissions
     mapping(uint48 epoch => mapping(uint256 model => uint256)) public potOf;
@@ -39,12 +49,18 @@ contract Emissions is IEmissions, Wired {
     /// @inheritdoc IEmissions
     uint256 public minted;
     mapping(address operator => uint48) private _next;
+    /// @inheritdoc IEmissions
+    mapping(address account => mapping(uint256 asset => uint256)) public deferredFees;
 
-    constructor(System memory s, Allocation[] memory genesis, uint256 first, uint256 halving) Wired(s) {
-        if (halving == 0) revert Zero();
+    constructor(System memory s, Allocation[] memory genesis, uint256 first, uint256 decay, uint256 potCap) Wired(s) {
+        if (decay == 0 || potCap == 0) revert Zero();
         FIRST = first;
-        HALVING = halving;
-        uint256 needed = 2 * first * halving; // the whole geometric series
+        DECAY = decay;
+        POT_CAP = potCap;
+        _emission = SafeCast.toUint208(first);
+        // The whole geometric series, and a token for its tail: decay rounds down, so less than 2^32 wei
+        // an epoch never decay away.
+        uint256 needed = Math.mulDiv(first, Q32, decay, Math.Rounding.Ceil) + WAD;
         for (uint256 i = 0; i < genesis.length; ++i) {
             needed += genesis[i].amount;
             IToken(s.token).mint(genesis[i].to, genesis[i].amount);
@@ -55,7 +71,12 @@ contract Emissions is IEmissions, Wired {
 
     /// @inheritdoc IEmissions
     function closeEpoch(uint48 epoch, uint256[] calldata earned, uint256 operators) external only(EPOCHS) {
-        uint256 emission = _due(epoch, operators) ? scheduled(epoch) : 0;
+        uint256 emission = scheduled(epoch);
+        _emission = SafeCast.toUint208(emission);
+        _reached = epoch;
+        // With too little stake or too few operators nothing is added and nothing paid, not even what was
+        // carried over: a lone node must not mint by asking itself.
+        if (!_due(epoch, operators)) return;
         uint256 fresh;
         uint256 paid;
         for (uint256 m = 0; m < earned.length; ++m) {
@@ -82,7 +103,7 @@ contract Emissions is IEmissions, Wired {
         _next[operator] = epoch + 1;
 
         bool forfeited = IStaking(STAKING).offendedIn(operator, epoch);
-        uint256 emission = _emission(epoch, row.cells, forfeited);
+        uint256 emission = _rowEmission(epoch, row.cells, forfeited);
         emit RowClaimed(operator, epoch, emission, forfeited);
         if (emission > 0 && !forfeited) {
             IERC20(TOKEN).safeTransfer(STAKING, emission);
@@ -91,9 +112,18 @@ contract Emissions is IEmissions, Wired {
         for (uint256 a = 0; a < row.fees.length; ++a) {
             uint256 fee = row.fees[a];
             if (fee == 0) continue;
-            IPayments(PAYMENTS).payFees(a, fee, forfeited);
-            if (!forfeited) IStaking(STAKING).distribute(operator, 2 + a, epoch, fee);
+            _payFees(operator, epoch, a, fee, forfeited);
         }
+    }
+
+    /// @inheritdoc IEmissions
+    function retryFees(address account, uint256 asset) external {
+        uint256 amount = deferredFees[account][asset];
+        if (amount == 0) revert Zero();
+        deferredFees[account][asset] = 0;
+        uint256 received = IPayments(PAYMENTS).payFees(asset, amount, account == TREASURY);
+        // Rewards come in the order of epochs, so these count for the last epoch claimed.
+        if (account != TREASURY) IStaking(STAKING).distribute(account, 2 + asset, nextClaim(account) - 1, received);
     }
 
     /// @inheritdoc IEmissions
@@ -108,9 +138,11 @@ contract Emissions is IEmissions, Wired {
     }
 
     /// @inheritdoc IEmissions
-    function scheduled(uint48 epoch) public view returns (uint256) {
-        uint256 halvings = epoch / HALVING;
-        return halvings >= 256 ? 0 : FIRST >> halvings;
+    function scheduled(uint48 epoch) public view returns (uint256 emission) {
+        (emission, epoch) = epoch < _reached ? (FIRST, epoch) : (uint256(_emission), epoch - _reached);
+        for (; epoch > 0; --epoch) {
+            emission -= emission * DECAY / Q32;
+        }
     }
 
     /// @inheritdoc IEmissions
@@ -123,6 +155,18 @@ contract Emissions is IEmissions, Wired {
     /// @inheritdoc IEmissions
     function vestsAt(uint48 epoch) public view returns (uint256) {
         return _vestsAt(epoch, IEpochs(EPOCHS).record(epoch).closedAt);
+    }
+
+    /// @dev A coin that is halted must not hold up the row, and with it all later ones.
+    function _payFees(address operator, uint48 epoch, uint256 asset, uint256 fee, bool forfeited) private {
+        if (gasleft() < FEE_GAS) revert GasTooLow(FEE_GAS);
+        try IPayments(PAYMENTS).payFees(asset, fee, forfeited) returns (uint256 received) {
+            if (!forfeited) IStaking(STAKING).distribute(operator, 2 + asset, epoch, received);
+        } catch {
+            address account = forfeited ? TREASURY : operator;
+            deferredFees[account][asset] += fee;
+            emit FeesDeferred(account, asset, fee);
+        }
     }
 
     function _vestsAt(uint48 epoch, uint256 closedAt) private view returns (uint256) {
@@ -138,11 +182,12 @@ contract Emissions is IEmissions, Wired {
 
     /// @dev Returns the treasury's part of what the pot pays.
     function _closePot(uint48 epoch, uint256 m, uint256 own, uint256 earned) private returns (uint256) {
-        uint256 pot = own + carryOf[m];
+        uint256 available = own + carryOf[m];
+        uint256 pot = Math.min(available, POT_CAP);
         uint256 paid = Math.mulDiv(pot, earned, WAD);
         potOf[epoch][m] = pot;
-        carryOf[m] = pot - paid;
-        emit PotClosed(epoch, m, pot, paid, pot - paid);
+        carryOf[m] = available - paid;
+        emit PotClosed(epoch, m, pot, paid, available - paid);
         return Math.mulDiv(paid, IParameters(PARAMETERS).valueAt(Param.TreasuryShare, epoch), WAD, Math.Rounding.Ceil);
     }
 
@@ -157,13 +202,15 @@ contract Emissions is IEmissions, Wired {
     function _requireVested(address operator, uint48 epoch, uint256 closedAt) private view {
         uint256 until = Math.max(_vestsAt(epoch, closedAt), IAudits(AUDITS).holdUntil(operator));
         if (block.timestamp <= until) revert NotVested(until);
+        // An audit that ran out must be reported before the row can be claimed, or the claim could come first.
+        if (IAudits(AUDITS).openCount(operator) > 0) revert NotVested(type(uint256).max);
         if (IAudits(AUDITS).braked(epoch) && IStaking(STAKING).offendedIn(operator, epoch)) {
             revert NotVested(type(uint256).max);
         }
     }
 
     /// @dev What a row earns after the treasury's share; forfeited, it goes back to the pots.
-    function _emission(uint48 epoch, uint256[] calldata cells, bool forfeited) private returns (uint256 net) {
+    function _rowEmission(uint48 epoch, uint256[] calldata cells, bool forfeited) private returns (uint256 net) {
         uint256 share = IParameters(PARAMETERS).valueAt(Param.TreasuryShare, epoch);
         for (uint256 m = 0; m < cells.length; ++m) {
             uint256 gross = Math.mulDiv(potOf[epoch][m], uint64(cells[m]), WAD);

@@ -101,7 +101,14 @@ contract Epochs is IEpochs, Wired {
         view
         returns (uint256 size, bytes32 digest, uint256 point, uint256 value)
     {
-        uint256[] memory elements = nodeTable(epoch);
+        return _bind(epoch, nodeTable(epoch), commitment);
+    }
+
+    function _bind(uint48 epoch, uint256[] memory elements, uint256 commitment)
+        private
+        pure
+        returns (uint256 size, bytes32 digest, uint256 point, uint256 value)
+    {
         size = elements.length / ELEMENTS;
         digest = keccak256(abi.encode(epoch, elements));
         point = Binding.pointOf(digest, commitment);
@@ -175,30 +182,33 @@ contract Epochs is IEpochs, Wired {
         if (beaconOf[epoch] == 0) revert BeaconPending(epoch);
         uint256 state = IRollup(ROLLUP).stateOf(epoch);
         if (state == 0) revert NoBatches(epoch);
-        uint256[] memory inputs = _inputs(statement, cells, fees, state);
-        IVerifierRegistry(VERIFIERS).check(Circuit.Epoch, statement.circuitVersion, proof, inputs);
+        (uint256[] memory inputs, uint256 staked) = _inputs(statement, cells, fees, state);
+        IVerifierRegistry(VERIFIERS).check(Circuit.Epoch, statement.circuitVersion, epoch, proof, inputs);
         _state = state;
         nextEpoch = epoch + 1;
-        _close(epoch, cells, fees, inputs);
+        _close(epoch, cells, fees, inputs, staked);
     }
 
     /// @dev The shape of the lists comes with the inputs: 7 table size, 8 models, 9 assets.
-    function _close(uint48 epoch, uint256[] calldata cells, uint256[] calldata fees, uint256[] memory inputs)
-        private
-    {
+    function _close(
+        uint48 epoch,
+        uint256[] calldata cells,
+        uint256[] calldata fees,
+        uint256[] memory inputs,
+        uint256 staked
+    ) private {
         bytes32 root = _root(cells, fees, inputs[7], inputs[8], inputs[9]);
         _records[epoch] = EpochRecord(EpochStatus.Proved, uint48(block.timestamp), root);
         emit EpochProved(epoch, root, cells, fees);
         IPayments(PAYMENTS).closeEpoch(epoch, _totals(fees, inputs[7], inputs[9]));
-        IEmissions(EMISSIONS).closeEpoch(epoch, _earned(cells, inputs[7], inputs[8]), _staked(epoch, inputs[7]));
+        IEmissions(EMISSIONS).closeEpoch(epoch, _earned(cells, inputs[7], inputs[8]), staked);
     }
 
-    function _inputs(
-        EpochStatement calldata st,
-        uint256[] calldata cells,
-        uint256[] calldata fees,
-        uint256 state
-    ) private view returns (uint256[] memory s) {
+    function _inputs(EpochStatement calldata st, uint256[] calldata cells, uint256[] calldata fees, uint256 state)
+        private
+        view
+        returns (uint256[] memory s, uint256 staked)
+    {
         s = new uint256[](INPUTS);
         s[0] = st.epoch;
         s[1] = _state;
@@ -209,7 +219,10 @@ contract Epochs is IEpochs, Wired {
         s[8] = IModelRegistry(MODELS).countAt(st.epoch);
         s[9] = IPayments(PAYMENTS).assetCountAt(st.epoch);
         s[10] = _canonical(st.tableCommitment);
-        (s[7],, s[11], s[12]) = bindTable(st.epoch, st.tableCommitment);
+        // Read once: the table is most of what a proof costs.
+        uint256[] memory table = nodeTable(st.epoch);
+        staked = _staked(table);
+        (s[7],, s[11], s[12]) = _bind(st.epoch, table, st.tableCommitment);
         if (cells.length != s[7] * s[8]) revert WrongShape(s[7] * s[8], cells.length);
         if (fees.length != s[7] * s[9]) revert WrongShape(s[7] * s[9], fees.length);
         s[13] = _canonical(st.listCommitment);
@@ -263,11 +276,10 @@ contract Epochs is IEpochs, Wired {
         }
     }
 
-    /// @dev Nodes with counted stake in an epoch.
-    function _staked(uint48 epoch, uint256 size) private view returns (uint256 count) {
-        uint256[] memory elements = nodeTable(epoch);
-        for (uint256 i = 0; i < size; ++i) {
-            if (elements[ELEMENTS * i] > 0) ++count;
+    /// @dev Nodes with counted stake.
+    function _staked(uint256[] memory elements) private pure returns (uint256 count) {
+        for (uint256 i = 0; i < elements.length; i += ELEMENTS) {
+            if (elements[i] > 0) ++count;
         }
     }
 
@@ -279,8 +291,7 @@ contract Epochs is IEpochs, Wired {
         if (size == 0) return 0;
         bytes32[] memory nodes = new bytes32[](size);
         for (uint256 i = 0; i < size; ++i) {
-            nodes[i] =
-                _leaf(uint16(i), cells[i * models:(i + 1) * models], fees[i * assets:(i + 1) * assets]);
+            nodes[i] = _leaf(uint16(i), cells[i * models:(i + 1) * models], fees[i * assets:(i + 1) * assets]);
         }
         for (uint256 n = size; n > 1; n = (n + 1) / 2) {
             for (uint256 i = 0; i < n / 2; ++i) {

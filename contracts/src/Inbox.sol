@@ -15,7 +15,7 @@ import {Circuit, IVerifierRegistry} from "./interfaces/IVerifier.sol";
 import {LeafCodec, LeafMeta} from "./libraries/LeafCodec.sol";
 import {Leaves} from "./libraries/Leaves.sol";
 import {Messages} from "./libraries/Messages.sol";
-import {System, Wired} from "./System.sol";
+import {System, Wired, Zero} from "./System.sol";
 
 contract Inbox is IInbox, Wired, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
@@ -23,6 +23,8 @@ contract Inbox is IInbox, Wired, ReentrancyGuardTransient {
     ForcedRequest[] private _requests;
     /// @inheritdoc IInbox
     mapping(uint48 epoch => uint256) public madeIn;
+    /// @inheritdoc IInbox
+    mapping(address account => mapping(uint256 asset => uint256)) public owed;
 
     constructor(System memory s) Wired(s) {}
 
@@ -32,7 +34,8 @@ contract Inbox is IInbox, Wired, ReentrancyGuardTransient {
         nonReentrant
         returns (uint256 id)
     {
-        _requireAcceptable(model, ids.length, maxOut, asset, fee);
+        if (maxOut == 0) revert Zero();
+        _requireAcceptable(model, ids.length, asset);
         id = _requests.length;
         ForcedRequest storage q = _requests.push();
         q.user = msg.sender;
@@ -43,6 +46,9 @@ contract Inbox is IInbox, Wired, ReentrancyGuardTransient {
         q.model = model;
         q.r = r;
         q.fee = _receive(asset, fee);
+        // A coin that takes a fee on transfer must not let the request in below its price.
+        uint256 quote = _quote(model, asset, ids.length, maxOut);
+        if (q.fee < quote) revert FeeTooSmall(q.fee, quote);
         emit Forced(id, msg.sender, model, r, maxOut, q.fee, ids);
     }
 
@@ -59,17 +65,15 @@ contract Inbox is IInbox, Wired, ReentrancyGuardTransient {
         LeafMeta memory m = _leaf(q, number, header, leaf);
         if (m.finish != Messages.STOP && m.finish != Messages.LENGTH) revert WrongLeaf();
         if (ids.length != uint256(m.nOut) * 4) revert BadLength(ids.length);
-        _checkOutput(header.circuitVersion, leaf.o, m, ids, opening);
+        _checkOutput(header, leaf.o, m, ids, opening);
 
         q.state = RequestState.Answered;
         address operator = IOperators(OPERATORS).operatorAt(m.node, header.epoch);
-        uint256 charge =
-            Math.min(q.fee, IPayments(PAYMENTS).quote(q.model, q.asset, q.epoch, m.nIn, m.nOut));
+        uint256 charge = Math.min(q.fee, IPayments(PAYMENTS).quote(q.model, q.asset, q.epoch, m.nIn, m.nOut));
         if (operator == address(0)) charge = 0;
         emit Answered(id, operator, charge, ids);
-        IERC20 token = IERC20(IPayments(PAYMENTS).assetAt(q.asset));
-        if (charge > 0) token.safeTransfer(operator, charge);
-        if (q.fee > charge) token.safeTransfer(q.user, q.fee - charge);
+        _pay(q.asset, operator, charge);
+        _pay(q.asset, q.user, q.fee - charge);
     }
 
     /// @inheritdoc IInbox
@@ -79,6 +83,7 @@ contract Inbox is IInbox, Wired, ReentrancyGuardTransient {
     {
         ForcedRequest storage q = _open(id);
         LeafMeta memory m = _leaf(q, number, header, leaf);
+        // Busy does not count: the sequencer can fill a node's streams itself.
         if (m.finish != Messages.REFUSED && m.finish != Messages.MISSED) revert WrongLeaf();
         if (q.retries >> m.retry & 1 == 1) revert RetryCounted(m.retry);
         q.retries |= 1 << m.retry;
@@ -86,16 +91,20 @@ contract Inbox is IInbox, Wired, ReentrancyGuardTransient {
         if (++q.misses >= IParameters(PARAMETERS).valueAt(Param.InboxMisses, q.epoch)) {
             q.state = RequestState.Missed;
             emit Missed(id);
-            _refund(q);
+            _pay(q.asset, q.user, q.fee);
         }
     }
 
     /// @inheritdoc IInbox
     function late(uint256 id) external {
         ForcedRequest storage q = _open(id);
-        if (block.timestamp <= q.due) revert NotDue(q.due);
         IParameters params = IParameters(PARAMETERS);
-        q.due = uint48(block.timestamp + params.valueAt(Param.InboxDeadline, q.epoch));
+        uint256 deadline = params.valueAt(Param.InboxDeadline, q.epoch);
+        // A new sequencer gets the same time for what it inherits: otherwise requests that piled up
+        // without a sequencer would burn its bond in its first block.
+        uint256 due = Math.max(q.due, IRollup(ROLLUP).startOf(IRollup(ROLLUP).currentTerm()) + deadline);
+        if (block.timestamp <= due) revert NotDue(due);
+        q.due = uint48(block.timestamp + deadline);
         emit Late(id, q.due);
         uint256 amount = params.valueAt(Param.InboxLateFine, q.epoch);
         IRollup(ROLLUP).fine(IRollup(ROLLUP).currentTerm(), amount, q.user, amount / 10);
@@ -111,7 +120,15 @@ contract Inbox is IInbox, Wired, ReentrancyGuardTransient {
         if (block.timestamp <= Math.min(due, first)) revert NotDue(Math.min(due, first));
         q.state = RequestState.Cancelled;
         emit Cancelled(id);
-        _refund(q);
+        _pay(q.asset, q.user, q.fee);
+    }
+
+    /// @inheritdoc IInbox
+    function collect(uint256 asset, address to) external nonReentrant returns (uint256 amount) {
+        amount = owed[msg.sender][asset];
+        if (amount == 0) revert Zero();
+        owed[msg.sender][asset] = 0;
+        IERC20(IPayments(PAYMENTS).assetAt(asset)).safeTransfer(to, amount);
     }
 
     /// @inheritdoc IInbox
@@ -124,7 +141,7 @@ contract Inbox is IInbox, Wired, ReentrancyGuardTransient {
         return _requests.length;
     }
 
-    function _requireAcceptable(bytes32 model, uint256 length, uint32 maxOut, uint16 asset, uint256 fee) private {
+    function _requireAcceptable(bytes32 model, uint256 length, uint16 asset) private {
         IParameters params = IParameters(PARAMETERS);
         if (params.paused()) revert Paused();
         uint48 epoch = currentEpoch();
@@ -132,9 +149,12 @@ contract Inbox is IInbox, Wired, ReentrancyGuardTransient {
         if (length == 0 || length % 4 != 0 || length / 4 > params.get(Param.InboxMaxIds)) revert BadLength(length);
         if (!IModelRegistry(MODELS).isActive(model, epoch)) revert InactiveModel(model);
         if (!IPayments(PAYMENTS).isAllowed(asset)) revert AssetNotAllowed(asset);
-        uint256 quote = IPayments(PAYMENTS).quote(model, asset, epoch, length / 4, maxOut);
+    }
+
+    function _quote(bytes32 model, uint16 asset, uint256 length, uint32 maxOut) private view returns (uint256 quote) {
+        quote = IPayments(PAYMENTS).quote(model, asset, currentEpoch(), length / 4, maxOut);
         // A zero quote means that the asset has no price for this model.
-        if (quote == 0 || fee < quote) revert FeeTooSmall(fee, quote);
+        if (quote == 0) revert FeeTooSmall(0, 0);
     }
 
     function _open(uint256 id) private view returns (ForcedRequest storage q) {
@@ -156,10 +176,13 @@ contract Inbox is IInbox, Wired, ReentrancyGuardTransient {
         return LeafCodec.unpack(leaf.meta);
     }
 
-    function _checkOutput(uint32 version, uint256 o, LeafMeta memory m, bytes calldata ids, bytes calldata opening)
-        private
-        view
-    {
+    function _checkOutput(
+        BatchHeader calldata header,
+        uint256 o,
+        LeafMeta memory m,
+        bytes calldata ids,
+        bytes calldata opening
+    ) private view {
         uint256 digest = uint256(keccak256(ids));
         uint256[] memory s = new uint256[](5);
         s[0] = o;
@@ -167,7 +190,7 @@ contract Inbox is IInbox, Wired, ReentrancyGuardTransient {
         s[2] = m.finish;
         s[3] = digest >> 128;
         s[4] = uint128(digest);
-        IVerifierRegistry(VERIFIERS).check(Circuit.Output, version, opening, s);
+        IVerifierRegistry(VERIFIERS).check(Circuit.Output, header.circuitVersion, header.epoch, opening, s);
     }
 
     function _receive(uint16 asset, uint256 fee) private returns (uint256) {
@@ -177,7 +200,13 @@ contract Inbox is IInbox, Wired, ReentrancyGuardTransient {
         return token.balanceOf(address(this)) - before;
     }
 
-    function _refund(ForcedRequest storage q) private {
-        IERC20(IPayments(PAYMENTS).assetAt(q.asset)).safeTransfer(q.user, q.fee);
+    /// @dev A coin may refuse an account, by a list or by a hook. That must not keep a request open,
+    /// which would fine the sequencer for ever; so what is refused waits for its owner.
+    function _pay(uint256 asset, address to, uint256 amount) private {
+        if (amount == 0) return;
+        if (!IERC20(IPayments(PAYMENTS).assetAt(asset)).trySafeTransfer(to, amount)) {
+            owed[to][asset] += amount;
+            emit Owed(to, asset, amount);
+        }
     }
 }

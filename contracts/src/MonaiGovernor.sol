@@ -42,6 +42,8 @@ contract MonaiGovernor is
     }
 
     uint256 private constant GOVERNANCE_STREAM = 1;
+    /// @dev A proposal whose calls revert stays queued for ever; after this time its bond comes back.
+    uint256 private constant GRACE = 30 days;
 
     /// @notice What each kind of proposal may call.
     ProposalRules public immutable RULES;
@@ -73,6 +75,8 @@ contract MonaiGovernor is
         Evidence calldata evidence
     ) external returns (uint256 proposalId) {
         if (!IOperators(OPERATORS).isActive(msg.sender)) revert NotAnOperator(msg.sender);
+        // A description that ends in `#proposer=0x…` can't be taken over by who sees it in the mempool.
+        if (!_isValidDescriptionForProposer(msg.sender, description)) revert GovernorRestrictedProposer(msg.sender);
         RULES.check(kind, targets, calldatas, evidence);
         uint256 cap = IParameters(PARAMETERS).get(Param(uint256(Param.RewardAdoptModel) + uint256(kind)));
         if (reward > cap) revert RewardAboveCap(reward, cap);
@@ -98,12 +102,18 @@ contract MonaiGovernor is
         revert ForbiddenCall(ProposalKind.Methodology, target, bytes4(data));
     }
 
+    /// @dev All contracts obey one timelock, so the governor must not take another.
+    function updateTimelock(TimelockController) public pure override {
+        revert ForbiddenCall(ProposalKind.Methodology, address(0), GovernorTimelockControl.updateTimelock.selector);
+    }
+
     /// @inheritdoc IMonaiGovernor
     function settle(uint256 proposalId) external {
         Terms storage t = _terms[proposalId];
         ProposalState s = state(proposalId);
         bool executed = s == ProposalState.Executed;
-        if (t.settled || (!executed && s != ProposalState.Defeated && s != ProposalState.Canceled)) {
+        bool stuck = s == ProposalState.Queued && block.timestamp > proposalEta(proposalId) + GRACE;
+        if (t.settled || (!executed && !stuck && s != ProposalState.Defeated && s != ProposalState.Canceled)) {
             revert NotSettled(proposalId);
         }
         t.settled = true;
@@ -197,6 +207,22 @@ contract MonaiGovernor is
         return v[uint8(Vote.For)] > v[uint8(Vote.Against)] + v[uint8(Vote.Wasteful)];
     }
 
+    /// @dev A proposer that leaves at once must still be there when its proposal is voted wasteful.
+    function _setVotingDelay(uint48 delay) internal override {
+        super._setVotingDelay(delay);
+        _requireShort();
+    }
+
+    function _setVotingPeriod(uint32 period) internal override {
+        super._setVotingPeriod(period);
+        _requireShort();
+    }
+
+    function _requireShort() private view {
+        uint256 unbonding = IParameters(PARAMETERS).valueAt(Param.UnbondingEpochs, type(uint48).max);
+        if (super.votingDelay() + super.votingPeriod() >= unbonding) revert VotingTooLong(unbonding);
+    }
+
     // What follows only tells the compiler which of two inherited functions is meant.
 
     function clock() public view override(Governor, GovernorVotes) returns (uint48) {
@@ -208,12 +234,7 @@ contract MonaiGovernor is
         return "mode=epoch";
     }
 
-    function state(uint256 proposalId)
-        public
-        view
-        override(Governor, GovernorTimelockControl)
-        returns (ProposalState)
-    {
+    function state(uint256 proposalId) public view override(Governor, GovernorTimelockControl) returns (ProposalState) {
         return super.state(proposalId);
     }
 
@@ -238,12 +259,7 @@ contract MonaiGovernor is
         return super.proposalThreshold();
     }
 
-    function quorum(uint256 timepoint)
-        public
-        view
-        override(Governor, GovernorVotesQuorumFraction)
-        returns (uint256)
-    {
+    function quorum(uint256 timepoint) public view override(Governor, GovernorVotesQuorumFraction) returns (uint256) {
         return super.quorum(timepoint);
     }
 

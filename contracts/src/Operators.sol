@@ -29,13 +29,17 @@ contract Operators is IOperators, Wired {
         uint256 batchY;
     }
 
+    struct KeyOwner {
+        address operator;
+        uint48 index; // in the operator's keys
+    }
+
     struct FreeSlot {
         uint16 slot;
         uint48 reusable;
     }
 
-    /// @inheritdoc IOperators
-    mapping(address hotKey => address) public operatorOfHotKey;
+    mapping(address hotKey => KeyOwner) private _keyOwners;
     mapping(address operator => Operator) private _operators;
     mapping(address operator => Keys[]) private _keys;
     mapping(address operator => Checkpoints.Trace208) private _commission;
@@ -45,7 +49,6 @@ contract Operators is IOperators, Wired {
     Checkpoints.Trace208 private _tableSize;
     FreeSlot[] private _free;
     uint256 private _freeHead;
-    uint256 private _active;
 
     constructor(System memory s) Wired(s) {}
 
@@ -54,17 +57,15 @@ contract Operators is IOperators, Wired {
         IParameters p = IParameters(PARAMETERS);
         if (p.paused()) revert Paused();
         if (isKnown(msg.sender)) revert AlreadyRegistered(msg.sender);
-        if (_active >= p.get(Param.MaxOperators)) revert TableFull();
         uint256 least = Math.mulDiv(p.get(Param.StakeFloor), p.get(Param.SelfBondRatio), 1e18, Math.Rounding.Ceil);
         if (r.bond < least) revert BondTooSmall(r.bond);
 
         uint48 from = currentEpoch() + 1;
-        slot = _takeSlot(from);
+        slot = _takeSlot(from, p.get(Param.MaxOperators));
         _slots[slot].push(from, uint160(msg.sender));
         Operator storage o = _operators[msg.sender];
         o.from = from;
         o.slot = slot;
-        ++_active;
         _setKeys(r.hotKey, r.hotSignature, r.batchX, r.batchY, r.batchKeyVersion, r.batchProof);
         _announceCommission(r.commission, from);
         _setModels(r.models, from);
@@ -113,7 +114,6 @@ contract Operators is IOperators, Wired {
         Operator storage o = _operators[msg.sender];
         uint48 from = currentEpoch() + 1;
         o.exit = from;
-        --_active;
         _slots[o.slot].push(from, 0);
         uint48 reusable = from + 2 * uint48(IParameters(PARAMETERS).get(Param.UnbondingEpochs)) + 1;
         _free.push(FreeSlot(o.slot, reusable));
@@ -174,6 +174,19 @@ contract Operators is IOperators, Wired {
     }
 
     /// @inheritdoc IOperators
+    function operatorOfHotKey(address hotKey) external view returns (address) {
+        return _keyOwners[hotKey].operator;
+    }
+
+    /// @inheritdoc IOperators
+    function hotKeyUntil(address hotKey) external view returns (uint48) {
+        KeyOwner memory o = _keyOwners[hotKey];
+        if (o.operator == address(0)) return 0;
+        Keys[] storage keys = _keys[o.operator];
+        return o.index + 1 < keys.length ? keys[o.index + 1].from : type(uint48).max;
+    }
+
+    /// @inheritdoc IOperators
     function commissionAt(address operator, uint48 epoch) external view returns (uint256) {
         return _commission[operator].upperLookupRecent(epoch);
     }
@@ -197,11 +210,14 @@ contract Operators is IOperators, Wired {
         if (!isKnown(msg.sender) || _operators[msg.sender].exit != 0) revert NotAnOperator(msg.sender);
     }
 
-    function _takeSlot(uint48 from) private returns (uint16 slot) {
+    /// @dev The limit is on slots, those that wait to be reused included: an epoch proof reads them all,
+    /// so whoever registers and exits again and again must not make the table longer.
+    function _takeSlot(uint48 from, uint256 most) private returns (uint16 slot) {
         if (_freeHead < _free.length && _free[_freeHead].reusable <= from) {
             slot = _free[_freeHead++].slot;
         } else {
             uint208 size = _tableSize.latest();
+            if (size >= most) revert TableFull();
             slot = SafeCast.toUint16(size);
             _tableSize.push(from, size + 1);
         }
@@ -216,11 +232,11 @@ contract Operators is IOperators, Wired {
         bytes calldata batchProof
     ) private {
         uint256 nonce = _operators[msg.sender].keyNonce++;
-        if (hotKey == address(0) || operatorOfHotKey[hotKey] != address(0)) revert InvalidHotKey(hotKey);
+        if (hotKey == address(0) || _keyOwners[hotKey].operator != address(0)) revert InvalidHotKey(hotKey);
         if (Messages.signer(ROLLUP, Messages.hashHotKey(msg.sender, hotKey, nonce), hotSignature) != hotKey) {
             revert InvalidHotKey(hotKey);
         }
-        operatorOfHotKey[hotKey] = msg.sender;
+        _keyOwners[hotKey] = KeyOwner(msg.sender, uint48(_keys[msg.sender].length));
         uint48 from = currentEpoch() + 1;
         _keys[msg.sender].push(Keys(hotKey, from, batchX, batchY));
         emit KeysRotated(msg.sender, hotKey, batchX, batchY, from);
@@ -229,7 +245,7 @@ contract Operators is IOperators, Wired {
         statement[1] = batchY;
         statement[2] = uint160(msg.sender);
         statement[3] = nonce;
-        IVerifierRegistry(VERIFIERS).check(Circuit.BatchKey, version, batchProof, statement);
+        IVerifierRegistry(VERIFIERS).check(Circuit.BatchKey, version, from, batchProof, statement);
     }
 
     function _announceCommission(uint256 commission, uint48 from) private {

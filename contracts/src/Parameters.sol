@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {IGovernor} from "@openzeppelin/contracts/governance/IGovernor.sol";
 import {TimelockController} from "@openzeppelin/contracts/governance/TimelockController.sol";
 import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
@@ -89,13 +90,14 @@ contract Parameters is IParameters, Wired {
         if (p == Param.EscrowTime) return (1, 60 days);
         if (p == Param.BrakeShare) return (0.1e18, 1e18);
         if (p == Param.BrakeMinOperators) return (1, 100);
-        if (p == Param.AuditRate) return (1e12, 1e18);
+        if (p == Param.AuditRate) return (1e14, 1e18);
         if (p == Param.DemandFee) return (1e12, 1e24);
         if (p == Param.DemandBurn) return (0.05e18, 0.9e18);
-        if (p == Param.DemandWindow || p == Param.FaultWindow || p == Param.OpeningWindow) return (1, 14 days);
+        if (p == Param.DemandWindow || p == Param.FaultWindow || p == Param.OpeningWindow || p == Param.ProofWindow) {
+            return (1, 14 days);
+        }
         if (p == Param.OpeningBond || p == Param.LivenessBond) return (1e12, 1e24);
-        // Above 8000 blocks the history contract could forget the block before anyone captures it.
-        if (p == Param.BeaconDelay) return (1, 4096);
+        if (p == Param.BeaconDelay) return (1, 256);
         if (p == Param.LivenessWindow) return (1, 7 days);
         if (p == Param.SequencerBond) return (1e18, 1e26);
         if (p == Param.SequencerFine || p == Param.InboxLateFine) return (1e15, 1e25);
@@ -111,11 +113,13 @@ contract Parameters is IParameters, Wired {
         if (p == Param.ProposalBond) return (1e15, 1e25);
         if (i >= uint256(Param.RewardAdoptModel) && i <= uint256(Param.RewardReport)) return (0, 1e24);
         if (p == Param.WastefulSlash) return (1e15, 1e25);
-        if (p == Param.UptimeMinimum) return (0, 0.99e18);
+        if (p == Param.UptimeMinimum) return (0, 0.89e18);
         if (p == Param.JailEpochs) return (1, 365);
-        if (p == Param.MaxOperators) return (1, 1024);
-        if (p == Param.AlphaStake) return (0.05e18, 0.8e18);
-        if (p == Param.WeightStep || p == Param.WeightTolerance) return (0, 0.5e18);
+        // An epoch proof reads every slot, and a transaction has at most 2^24 gas (EIP-7825).
+        if (p == Param.MaxOperators) return (1, 256);
+        if (p == Param.AlphaStake) return (0.05e18, 0.5e18);
+        if (p == Param.WeightStep) return (0.001e18, 0.25e18);
+        if (p == Param.WeightTolerance) return (0, 0.25e18);
         if (p == Param.WeightSmoothing) return (0.01e18, 1e18);
         if (p == Param.SpeedCeiling) return (1e18, 1e24);
         return (1, 60_000); // CountersignTolerance
@@ -128,16 +132,21 @@ contract Parameters is IParameters, Wired {
         emit ParameterSet(param, value, from);
     }
 
-    /// @dev Relations between the newest values. The timelock does not exist yet at construction;
-    /// its own constructor checks the same relation from its side.
+    /// @dev Relations between the newest values. Timelock and governor do not exist yet at construction;
+    /// their own constructors check the same relations from their side.
     function _checkRelations(bool withTimelock) private view {
         uint256 floor = _history[Param.StakeFloor].latest();
         uint256 cap = _history[Param.StakeCap].latest();
         if (cap < floor || cap > MAX_CAP_TO_FLOOR * floor) revert Inconsistent();
         uint256 unbonding = uint256(_history[Param.UnbondingEpochs].latest()) * EPOCH_SECONDS;
         uint256 windows = uint256(_history[Param.FaultWindow].latest()) + _history[Param.OpeningWindow].latest()
-            + _history[Param.DemandWindow].latest() + _history[Param.LivenessWindow].latest();
+            + _history[Param.DemandWindow].latest() + _history[Param.LivenessWindow].latest()
+            + _history[Param.ProofWindow].latest();
         if (unbonding <= windows) revert Inconsistent();
-        if (withTimelock && TimelockController(payable(TIMELOCK)).getMinDelay() <= unbonding) revert Inconsistent();
+        if (!withTimelock) return;
+        if (TimelockController(payable(TIMELOCK)).getMinDelay() <= unbonding) revert Inconsistent();
+        // Whoever proposes and leaves at once must still be there when the votes are counted.
+        uint256 voting = IGovernor(GOVERNOR).votingDelay() + IGovernor(GOVERNOR).votingPeriod();
+        if (voting >= _history[Param.UnbondingEpochs].latest()) revert Inconsistent();
     }
 }

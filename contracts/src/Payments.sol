@@ -160,8 +160,18 @@ contract Payments is IPayments, Wired, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IPayments
-    function payFees(uint256 asset, uint256 amount, bool forfeited) external only(EMISSIONS) {
-        IERC20(assetAt(asset)).safeTransfer(forfeited ? TREASURY : STAKING, amount);
+    function payFees(uint256 asset, uint256 amount, bool forfeited)
+        external
+        only(EMISSIONS)
+        nonReentrant
+        returns (uint256 received)
+    {
+        IERC20 token = IERC20(assetAt(asset));
+        address to = forfeited ? TREASURY : STAKING;
+        // What arrives is what is shared out: a coin that takes a fee must not leave Staking short.
+        uint256 before = token.balanceOf(to);
+        token.safeTransfer(to, amount);
+        received = token.balanceOf(to) - before;
     }
 
     // ----------------------------------------------------------------------------------- governance

@@ -88,20 +88,10 @@ contract Poseidon is IPoseidon {
                     s2 := mulmod(mulmod(q, q, p), s2, p)
                 }
                 let n0 :=
-                    add(
-                        add(mulmod(s0, POSEIDON_M00, p), mulmod(s1, POSEIDON_M01, p)),
-                        mulmod(s2, POSEIDON_M02, p)
-                    )
+                    add(add(mulmod(s0, POSEIDON_M00, p), mulmod(s1, POSEIDON_M01, p)), mulmod(s2, POSEIDON_M02, p))
                 let n1 :=
-                    add(
-                        add(mulmod(s0, POSEIDON_M10, p), mulmod(s1, POSEIDON_M11, p)),
-                        mulmod(s2, POSEIDON_M12, p)
-                    )
-                s2 :=
-                    add(
-                        add(mulmod(s0, POSEIDON_M20, p), mulmod(s1, POSEIDON_M21, p)),
-                        mulmod(s2, POSEIDON_M22, p)
-                    )
+                    add(add(mulmod(s0, POSEIDON_M10, p), mulmod(s1, POSEIDON_M11, p)), mulmod(s2, POSEIDON_M12, p))
+                s2 := add(add(mulmod(s0, POSEIDON_M20, p), mulmod(s1, POSEIDON_M21, p)), mulmod(s2, POSEIDON_M22, p))
                 s0 := n0
                 s1 := n1
             }

@@ -59,8 +59,8 @@ contract ProposalRules is Wired {
         // A node that does not serve the model has no uptime to be measured by.
         uint256 mask = IOperators(OPERATORS).servedAt(e.operator, e.epoch);
         uint256 uptime = uint64(e.row.cells[e.model] >> 64);
-        if (
-            (mask >> e.model) & 1 == 0 || uptime >= IParameters(PARAMETERS).valueAt(Param.UptimeMinimum, e.epoch)
-        ) revert IMonaiGovernor.InsufficientEvidence();
+        if ((mask >> e.model) & 1 == 0 || uptime >= IParameters(PARAMETERS).valueAt(Param.UptimeMinimum, e.epoch)) {
+            revert IMonaiGovernor.InsufficientEvidence();
+        }
     }
 }

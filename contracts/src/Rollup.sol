@@ -40,7 +40,7 @@ contract Rollup is IRollup, Wired {
     struct Term {
         address account;
         uint48 ended;
-        bool started; // bonded once; what happens later is for governance
+        uint40 startedAt; // when it was bonded; what happens later is for governance
         uint256 bond;
     }
 
@@ -54,8 +54,9 @@ contract Rollup is IRollup, Wired {
     uint256 public immutable genesisState;
 
     Counters private _counters;
-    /// @inheritdoc IRollup
-    bytes32 public headHash;
+    /// @dev Hash of the last live header, with every bit turned: so the slot is never empty, and the
+    /// first commit costs no more than any other.
+    bytes32 private _turnedHead;
     /// @inheritdoc IRollup
     bytes32 public finalisedHash;
     mapping(uint64 number => Batch) private _batches;
@@ -82,7 +83,8 @@ contract Rollup is IRollup, Wired {
         _counters.lastSeen = uint48(block.timestamp);
         // Until somebody bonds the first sequencer, nothing can be committed.
         _counters.caretaking = true;
-        _terms.push(Term(sequencer, 0, false, 0));
+        _turnedHead = ~bytes32(0);
+        _terms.push(Term(sequencer, 0, 0, 0));
         emit SequencerRotated(0, sequencer, url);
     }
 
@@ -137,19 +139,12 @@ contract Rollup is IRollup, Wired {
         BatchHeader calldata parent,
         bytes calldata proof
     ) external {
-        requireLive(number, header);
-        Batch storage b = _batches[number];
-        if (b.status != BatchStatus.Committed) revert WrongStatus(number, b.status);
-        uint256 before = genesisState;
-        if (header.parent != 0) {
-            bytes32 given = hashHeader(parentNumber, parent);
-            if (given != header.parent) revert WrongHeader(header.parent, given);
-            before = parent.stateRoot;
-        }
-        b.status = BatchStatus.Proven;
+        uint256 until = _provableUntil(number, header);
+        if (block.timestamp > until) revert WindowOver(until);
+        _batches[number].status = BatchStatus.Proven;
         emit BatchProven(number);
-        IVerifierRegistry(VERIFIERS)
-            .check(Circuit.Batch, header.circuitVersion, proof, _statement(number, header, before));
+        uint256[] memory s = _statement(number, header, _stateBefore(header.parent, parentNumber, parent));
+        IVerifierRegistry(VERIFIERS).check(Circuit.Batch, header.circuitVersion, header.epoch, proof, s);
     }
 
     /// @inheritdoc IRollup
@@ -170,13 +165,19 @@ contract Rollup is IRollup, Wired {
     }
 
     /// @inheritdoc IRollup
+    function dropUnproven(uint64 number, BatchHeader calldata header) external {
+        uint256 until = _provableUntil(number, header);
+        if (block.timestamp <= until) revert WindowOpen(until);
+        _revertFrom(number, header.parent);
+        uint256 amount = IParameters(PARAMETERS).valueAt(Param.SequencerFine, header.epoch);
+        _fine(_batches[number].term, amount, msg.sender, amount / 10);
+    }
+
+    /// @inheritdoc IRollup
     function revertFrom(uint64 number, BatchHeader calldata header) external only(DISPUTES) {
         requireLive(number, header);
         if (_batches[number].status == BatchStatus.Finalised) revert WrongStatus(number, BatchStatus.Finalised);
-        _reverts.push(number);
-        ++_counters.generation;
-        headHash = header.parent;
-        emit BatchesReverted(number, _counters.batches);
+        _revertFrom(number, header.parent);
     }
 
     // ------------------------------------------------------------------------------------ sequencer
@@ -210,7 +211,7 @@ contract Rollup is IRollup, Wired {
     function rotateSequencer(address account, string calldata url) external only(TIMELOCK) {
         if (account == address(0)) revert Zero();
         _terms[_counters.term++].ended = uint48(block.timestamp);
-        _terms.push(Term(account, 0, false, 0));
+        _terms.push(Term(account, 0, 0, 0));
         _counters.caretaking = true;
         emit SequencerRotated(currentTerm(), account, url);
     }
@@ -222,10 +223,10 @@ contract Rollup is IRollup, Wired {
         Term storage t = _terms[term];
         t.bond += amount;
         // A sequencer that was declared silent, or fined below the bond, waits for governance.
-        if (!t.started) {
+        if (t.startedAt == 0) {
             uint256 least = IParameters(PARAMETERS).get(Param.SequencerBond);
             if (t.bond < least) revert BondTooSmall(t.bond);
-            t.started = true;
+            t.startedAt = uint40(block.timestamp);
             _counters.caretaking = false;
             _counters.lastSeen = uint48(block.timestamp);
         }
@@ -317,6 +318,17 @@ contract Rollup is IRollup, Wired {
     }
 
     /// @inheritdoc IRollup
+    function startOf(uint16 term) external view returns (uint256) {
+        if (term >= _terms.length) revert UnknownTerm(term);
+        return _terms[term].startedAt;
+    }
+
+    /// @inheritdoc IRollup
+    function headHash() public view returns (bytes32) {
+        return ~_turnedHead;
+    }
+
+    /// @inheritdoc IRollup
     function chainAt(uint48 epoch) external view returns (bytes32 tip, uint48 fromEpoch, uint64 length) {
         for (uint256 i = _chains.length; i > 0; --i) {
             Chain storage c = _chains[i - 1];
@@ -332,7 +344,7 @@ contract Rollup is IRollup, Wired {
     // ------------------------------------------------------------------------------------ internals
 
     function _commit(BatchHeader calldata h, bool inBlob) private returns (uint64 number) {
-        if (h.parent != headHash) revert WrongHeader(headHash, h.parent);
+        if (h.parent != headHash()) revert WrongHeader(headHash(), h.parent);
         if (h.leafCount == 0 || h.leafCount > MAX_LEAVES) revert BadLeafCount(h.leafCount);
         _canonical(h.root);
         _canonical(h.stateRoot);
@@ -360,13 +372,28 @@ contract Rollup is IRollup, Wired {
         _batches[number] = b;
         bytes32 hash = hashHeader(number, h);
         hashOf[number] = hash;
-        headHash = hash;
+        _turnedHead = ~hash;
         c.batches = uint48(number + 1);
         c.lastGeneration = c.generation;
         c.lastEpoch = h.epoch;
         c.lastSeen = uint48(block.timestamp);
         _counters = c;
         emit BatchCommitted(number, hash, b.beaconBlock, h);
+    }
+
+    function _revertFrom(uint64 number, bytes32 parent) private {
+        _reverts.push(number);
+        ++_counters.generation;
+        _turnedHead = ~parent;
+        emit BatchesReverted(number, _counters.batches);
+    }
+
+    /// @dev End of the proof window of a live batch that is not proven yet.
+    function _provableUntil(uint64 number, BatchHeader calldata header) private view returns (uint256) {
+        requireLive(number, header);
+        Batch storage b = _batches[number];
+        if (b.status != BatchStatus.Committed) revert WrongStatus(number, b.status);
+        return uint256(b.committedAt) + IParameters(PARAMETERS).valueAt(Param.ProofWindow, b.epoch);
     }
 
     function _capture(bytes calldata blockHeader) private {
@@ -386,6 +413,17 @@ contract Rollup is IRollup, Wired {
 
     function _isCaptured(uint64 number) private view returns (bool) {
         return beaconOf[_batches[number].beaconBlock] != 0 || isReverted(number);
+    }
+
+    function _stateBefore(bytes32 hash, uint64 parentNumber, BatchHeader calldata parent)
+        private
+        view
+        returns (uint256)
+    {
+        if (hash == 0) return genesisState;
+        bytes32 given = hashHeader(parentNumber, parent);
+        if (given != hash) revert WrongHeader(hash, given);
+        return parent.stateRoot;
     }
 
     function _statement(uint64 number, BatchHeader calldata h, uint256 before)

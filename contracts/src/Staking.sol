@@ -42,6 +42,9 @@ contract Staking is IStaking, Wired {
     }
 
     uint256 private constant WAD = 1e18;
+    /// @dev Exits of one position that may wait at once. Slashes walk over them, so leaving in crumbs,
+    /// epoch after epoch, must not make a slash dearer than a block.
+    uint256 private constant MAX_EXITS = 128;
 
     mapping(address operator => mapping(address account => Position)) private _positions;
     /// @dev Delegated stake by epoch: raw in the low 104 bits, slashes not yet collected above.
@@ -136,7 +139,9 @@ contract Staking is IStaking, Wired {
         Position storage p = _positions[operator][msg.sender];
         uint48 epoch = currentEpoch();
         uint48 captured = IRollup(ROLLUP).capturedBelow();
-        bool held = block.timestamp <= IAudits(AUDITS).holdUntil(operator);
+        // An audit whose deadline is over counts until somebody has reported it: otherwise who failed it
+        // could leave in the same block.
+        bool held = block.timestamp <= IAudits(AUDITS).holdUntil(operator) || IAudits(AUDITS).openCount(operator) > 0;
         uint256 head = p.head;
         for (uint256 n = p.exits.length; head < n; ++head) {
             Exit storage x = p.exits[head];
@@ -394,7 +399,7 @@ contract Staking is IStaking, Wired {
     function _bond(address operator, uint256 amount) private {
         if (amount == 0) revert Zero();
         Position storage p = _positions[operator][operator];
-        p.stake.push(currentEpoch() + 1, (p.stake.latest() + amount).toUint104());
+        p.stake.push(currentEpoch() + 1, (uint256(p.stake.latest()) + amount).toUint104());
         _moveTotal(int256(amount));
         emit Bonded(operator, amount);
         IERC20(TOKEN).safeTransferFrom(operator, address(this), amount);
@@ -414,13 +419,13 @@ contract Staking is IStaking, Wired {
         if (raw == 0) return 0;
         uint256 commission = IOperators(OPERATORS).commissionAt(operator, epoch);
         toDelegators = Shares.toDelegators(amount, raw, bondAt(operator, epoch), commission);
-        perShare.push(epoch, (sum + Shares.perShare(toDelegators, raw)).toUint208());
+        perShare.push(epoch, (uint256(sum) + Shares.perShare(toDelegators, raw)).toUint208());
     }
 
     /// @dev Adds to a delegation from the next epoch.
     function _raise(address operator, address delegator, uint256 amount) private {
         Position storage p = _positions[operator][delegator];
-        p.stake.push(currentEpoch() + 1, (p.stake.latest() + amount).toUint104());
+        p.stake.push(currentEpoch() + 1, (uint256(p.stake.latest()) + amount).toUint104());
         (uint256 raw, uint256 pending) = _delegatedIn(operator, currentEpoch() + 1);
         _setDelegated(operator, raw + amount, pending);
     }
@@ -438,13 +443,18 @@ contract Staking is IStaking, Wired {
         p.stake.push(from, uint208(stake - amount));
     }
 
-    /// @dev Queues stake that leaves in this epoch; one entry an epoch.
+    /// @dev Queues stake that leaves in this epoch; one entry an epoch. When too many wait, the newest entry
+    /// takes the amount and waits as long as it; withdrawing what is due makes room.
     function _exit(Position storage p, uint256 amount) private returns (uint48 release_) {
         uint48 epoch = currentEpoch();
         release_ = epoch + _unbondingEpochs() + 1;
         uint256 n = p.exits.length;
-        if (n > p.head && p.exits[n - 1].last == epoch) {
-            p.exits[n - 1].amount += amount.toUint104();
+        if (n > p.head && (p.exits[n - 1].last == epoch || n - p.head == MAX_EXITS)) {
+            Exit storage newest = p.exits[n - 1];
+            newest.amount += amount.toUint104();
+            newest.last = epoch;
+            if (release_ < newest.release) release_ = newest.release;
+            newest.release = release_;
         } else {
             // Releases stay in order when governance shortens the unbonding time.
             if (n > p.head && p.exits[n - 1].release > release_) release_ = p.exits[n - 1].release;

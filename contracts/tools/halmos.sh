@@ -2,7 +2,7 @@
 # Proves the properties in test/halmos for all inputs within their stated bounds. A time-out, an
 # unknown or a missing result counts as failure.
 set -euo pipefail
-halmos=$1
+halmos=$(realpath "$1")
 root=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

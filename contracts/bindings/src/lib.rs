@@ -3,13 +3,15 @@
 //!
 //! Each contract is a module of its own, because structs that several contracts share would
 //! otherwise be defined twice. The ABI files are written by `make -C contracts abi`, after every
-//! change of an interface: nothing checks yet that they are fresh, and this crate is not yet a member of the workspace.
+//! change of an interface; `make -C contracts check` fails if they are stale.
 //!
-//! Deliberately absent: signing, providers, key handling. Callers bring a provider.
+//! Deliberately absent: signing and key handling. [`connect`] only reads; who sends brings a signer.
 
 mod addresses;
+mod http;
 
 pub use addresses::{Addresses, AddressesError};
+pub use http::{ConnectError, connect};
 
 /// Expands to one module for each contract.
 macro_rules! contract {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {Intake, Response} from "../libraries/Messages.sol";
+import {Attestation, Intake, Response} from "../libraries/Messages.sol";
 import {BatchHeader, Opening} from "./IRollup.sol";
 
 /// @title Disputes
@@ -28,6 +28,8 @@ interface IDisputes {
     /// @notice This contradiction was punished already.
     error AlreadyPunished(bytes32 key);
     error WrongSigner(address signer);
+    /// @notice The key was replaced so long ago that no stake is liable for it any more.
+    error KeyRetired(address signer);
 
     event BlobFault(uint64 indexed number, uint32 index, uint256 element);
     event OpeningAsked(bytes32 indexed id, uint64 indexed number, uint32 index, address asker, uint256 until);
@@ -48,12 +50,8 @@ interface IDisputes {
     ) external;
 
     /// @notice The same for a batch whose leaves were in calldata, given again in full.
-    function proveCalldataFault(
-        uint64 number,
-        BatchHeader calldata header,
-        Opening calldata leaf,
-        bytes calldata data
-    ) external;
+    function proveCalldataFault(uint64 number, BatchHeader calldata header, Opening calldata leaf, bytes calldata data)
+        external;
 
     /// @notice Asks the sequencer, against a bond, to open a leaf of a batch in its fault window.
     function askOpening(uint64 number, BatchHeader calldata header, uint32 index) external returns (bytes32 id);
@@ -82,9 +80,12 @@ interface IDisputes {
         Opening calldata leaf
     ) external;
 
-    /// @notice A response that the sequencer countersigned against the leaf of that slot.
+    /// @notice A response that the sequencer attested against the leaf of that slot: another answer, or
+    /// the same under another attempt or epoch.
+    /// @param signature the sequencer's over the attestation, as receipts hold it
     function proveResponseAgainstLeaf(
         Response calldata response,
+        Attestation calldata attestation,
         bytes calldata signature,
         uint64 number,
         BatchHeader calldata header,
@@ -94,7 +95,9 @@ interface IDisputes {
     /// @notice A signed batch header against the one committed under that number.
     function proveBatchHeaders(uint16 term, uint64 number, bytes32 header, bytes calldata signature) external;
 
-    /// @notice Two different answers of one node for one slot; slashes the node.
+    /// @notice Two different answers of one node for one slot; slashes the node. A key that was replaced
+    /// speaks for the node only for the epochs in which it was in force: who steals an old key can't
+    /// slash with it for ever.
     function proveResponses(
         Response calldata a,
         bytes calldata signatureA,

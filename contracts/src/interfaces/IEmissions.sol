@@ -17,9 +17,12 @@ interface IEmissions {
     error NotAnOperator(address account);
     /// @notice The epoch is not settled yet, or the operator left before it.
     error NothingDue(uint48 epoch);
+    /// @notice A claim with fees needs more gas left.
+    error GasTooLow(uint256 needed);
 
     event PotClosed(uint48 indexed epoch, uint256 indexed model, uint256 pot, uint256 earned, uint256 carried);
     event TreasuryPaid(uint48 indexed epoch, uint256 amount);
+    event FeesDeferred(address indexed account, uint256 indexed asset, uint256 amount);
     event RowClaimed(address indexed operator, uint48 indexed epoch, uint256 emission, bool forfeited);
 
     /// @notice Mints and closes the pots of an epoch. Epochs only.
@@ -29,6 +32,13 @@ interface IEmissions {
 
     /// @notice Pays an operator's row of the next epoch due, emissions and fees, to its stake.
     function claim(address operator, Row calldata row, bytes32[] calldata proof) external;
+
+    /// @notice Pays fees that an asset refused to transfer when they were claimed, to an operator's stake or
+    /// to the treasury. Anyone may call it.
+    function retryFees(address account, uint256 asset) external;
+
+    /// @notice Fees of an operator, or of the treasury, that wait because the asset refused the transfer.
+    function deferredFees(address account, uint256 asset) external view returns (uint256);
 
     /// @notice Steps over settled epochs in which no batch was made, at most `most` of them.
     function skipIdle(address operator, uint256 most) external;

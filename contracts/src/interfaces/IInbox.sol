@@ -46,13 +46,20 @@ interface IInbox {
     error RetryCounted(uint8 retry);
 
     event Forced(
-        uint256 indexed id, address indexed user, bytes32 indexed model, uint256 r, uint32 maxOut, uint256 fee, bytes ids
+        uint256 indexed id,
+        address indexed user,
+        bytes32 indexed model,
+        uint256 r,
+        uint32 maxOut,
+        uint256 fee,
+        bytes ids
     );
     event Answered(uint256 indexed id, address indexed operator, uint256 charge, bytes ids);
     event MissCounted(uint256 indexed id, uint8 retry);
     event Missed(uint256 indexed id);
     event Late(uint256 indexed id, uint48 due);
     event Cancelled(uint256 indexed id);
+    event Owed(address indexed account, uint256 indexed asset, uint256 amount);
 
     /// @notice Makes a request; `ids` holds the prompt, four bytes each, big-endian. The fee must cover
     /// the price of the prompt and `maxOut` ids.
@@ -81,6 +88,11 @@ interface IInbox {
     /// @notice Takes a late request back with its whole fee. Never paused.
     function cancel(uint256 id) external;
 
+    /// @notice Pays out what an asset refused to transfer to the caller. Never paused.
+    function collect(uint256 asset, address to) external returns (uint256 amount);
+
+    /// @notice What waits for an account because the asset refused to transfer it.
+    function owed(address account, uint256 asset) external view returns (uint256);
     function request(uint256 id) external view returns (ForcedRequest memory);
     function count() external view returns (uint256);
     function madeIn(uint48 epoch) external view returns (uint256);

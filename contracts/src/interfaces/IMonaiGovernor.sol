@@ -9,7 +9,6 @@ enum ProposalKind {
     Hardware, // requirements announced in ModelRegistry
     Methodology, // parameters, verifiers, prices, rotation: anything but models and jail
     ReportOperator // jails one operator, on proved metrics
-
 }
 
 /// @notice Proved metrics of a reported operator.
@@ -55,12 +54,17 @@ interface IMonaiGovernor {
     error AlreadyVoted(address account);
     error InvalidVote(uint8 support);
     error NoVotes(address account);
+    /// @notice Delay and period together must be shorter than unbonding, in epochs.
+    error VotingTooLong(uint256 unbonding);
 
     event Proposed(uint256 indexed proposalId, ProposalKind indexed kind, address indexed operator, uint256 reward);
-    event Overridden(uint256 indexed proposalId, address indexed operator, address indexed delegator, uint8 support, uint256 weight);
+    event Overridden(
+        uint256 indexed proposalId, address indexed operator, address indexed delegator, uint8 support, uint256 weight
+    );
     event Settled(uint256 indexed proposalId, bool wasteful, uint256 bondReturned, uint256 reward);
 
-    /// @notice Proposes, as an active operator, against the bond. `evidence` counts for reports only.
+    /// @notice Proposes, as an active operator, against the bond. `evidence` counts for reports only. A
+    /// description that ends in `#proposer=0x…` can be proposed by that operator only.
     function proposeAs(
         ProposalKind kind,
         address[] calldata targets,
@@ -74,7 +78,8 @@ interface IMonaiGovernor {
     /// @notice Votes with the caller's own part of the stake delegated to an operator.
     function castOverride(uint256 proposalId, address operator, uint8 support) external returns (uint256 weight);
 
-    /// @notice Pays the bond back and the reward out, or burns and slashes; once the proposal has ended.
+    /// @notice Pays the bond back and the reward out, or burns and slashes; once the proposal has ended. A
+    /// proposal that nobody could execute for thirty days gets its bond back and no reward.
     function settle(uint256 proposalId) external;
 
     function terms(uint256 proposalId) external view returns (Terms memory);

@@ -26,7 +26,6 @@ interface IOperators {
     /// @notice This hot key is or was used, or the signature is not by it.
     error InvalidHotKey(address hotKey);
     error CommissionTooHigh(uint256 commission);
-    error ModelNotServed(bytes32 model);
     error TableFull();
     /// @notice The own bond is below the least bond with which a node reaches the stake floor.
     error BondTooSmall(uint256 bond);
@@ -87,6 +86,9 @@ interface IOperators {
         returns (address hotKey, uint256 batchX, uint256 batchY);
     /// @notice Operator that a hot key belongs or belonged to; zero if none.
     function operatorOfHotKey(address hotKey) external view returns (address);
+    /// @notice First epoch in which a hot key is no longer in force: the greatest value while it is the
+    /// newest of its operator, zero if it is nobody's.
+    function hotKeyUntil(address hotKey) external view returns (uint48);
     function commissionAt(address operator, uint48 epoch) external view returns (uint256);
     /// @notice Bit i is set if the operator serves the model with index i.
     function servedAt(address operator, uint48 epoch) external view returns (uint208);

@@ -54,8 +54,8 @@ enum Param {
     WeightTolerance, // epsilon of the weight update
     WeightSmoothing, // beta of the weight update
     SpeedCeiling, // output tokens a second, times 1e18
-    CountersignTolerance // Delta: milliseconds between the times of node and sequencer
-
+    CountersignTolerance, // Delta: milliseconds between the times of node and sequencer
+    ProofWindow // from commit, for the proof of a batch
 }
 
 /// @title Parameters

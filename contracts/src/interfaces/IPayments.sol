@@ -83,7 +83,8 @@ interface IPayments {
     /// @notice Shares out an epoch's pools; what is not shared goes to the next epoch. Epochs only.
     function closeEpoch(uint48 epoch, uint256[] calldata totals) external;
     /// @notice Pays a node's fees to Staking, or to the treasury if forfeited. Emissions only.
-    function payFees(uint256 asset, uint256 amount, bool forfeited) external;
+    /// @return received what arrived, less than `amount` if the asset takes a fee on transfer
+    function payFees(uint256 asset, uint256 amount, bool forfeited) external returns (uint256 received);
 
     /// @notice Lists a stablecoin. Timelock only.
     function listAsset(address token) external returns (uint256 asset);

@@ -63,6 +63,7 @@ interface IRollup {
     error WrongStatus(uint64 number, BatchStatus status);
     error Reverted(uint64 number);
     error WindowOpen(uint256 until);
+    error WindowOver(uint256 until);
     error BeaconPending(uint40 blockNumber);
     /// @notice The block header is not that of this block, or the block is not known on chain.
     error WrongBlockHeader(uint256 blockNumber);
@@ -102,7 +103,7 @@ interface IRollup {
     /// @notice Chooses a new beacon block for a batch if the chain has forgotten the old one; fines the sequencer.
     function rescheduleBeacon(uint64 number) external;
 
-    /// @notice Proves a committed batch. Public inputs, in this order: number, epoch, model (high and
+    /// @notice Proves a committed batch within its proof window. Public inputs, in this order: number, epoch, model (high and
     /// low 128 bits), leaf count, root, state before, state after, links, node sub-roots, chain id,
     /// this contract's address.
     /// @param parentNumber number of the parent, ignored for the first batch
@@ -116,6 +117,10 @@ interface IRollup {
 
     /// @notice Makes a proven batch final, in order, after its fault window.
     function finaliseBatch(uint64 number, BatchHeader calldata header) external;
+
+    /// @notice Reverts a batch that nobody proved within the proof window, and all after it, and fines its
+    /// sequencer: a batch that can't be proved must not hold up the chain, the epochs and the claims.
+    function dropUnproven(uint64 number, BatchHeader calldata header) external;
 
     /// @notice Reverts a batch that is not final and all after it. Disputes only.
     function revertFrom(uint64 number, BatchHeader calldata header) external;
@@ -161,6 +166,8 @@ interface IRollup {
     function currentTerm() external view returns (uint16);
     function sequencerOf(uint16 term) external view returns (address);
     function bondOf(uint16 term) external view returns (uint256);
+    /// @notice When a term's sequencer was bonded and took over; zero if it has not yet.
+    function startOf(uint16 term) external view returns (uint256);
     /// @notice Hash chain in force in an epoch.
     function chainAt(uint48 epoch) external view returns (bytes32 tip, uint48 fromEpoch, uint64 length);
     function domainSeparator() external view returns (bytes32);

@@ -9,7 +9,6 @@ enum Offence {
     Equivocation, // two contradicting signatures
     Liveness, // an L1 liveness challenge was not answered
     Wasteful // a governance proposal was voted wasteful
-
 }
 
 enum SlashState {
@@ -72,7 +71,9 @@ interface IStaking is IERC6372 {
     event Undelegated(address indexed operator, address indexed delegator, uint256 amount, uint48 releaseEpoch);
     event Redelegated(address indexed from, address indexed to, address indexed delegator, uint256 amount);
     event Withdrawn(address indexed operator, address indexed delegator, uint256 amount);
-    event Distributed(address indexed operator, uint256 indexed stream, uint48 epoch, uint256 amount, uint256 toDelegators);
+    event Distributed(
+        address indexed operator, uint256 indexed stream, uint48 epoch, uint256 amount, uint256 toDelegators
+    );
     event Claimed(address indexed operator, address indexed delegator, uint256 indexed stream, uint256 amount);
     event Slashed(
         address indexed operator,

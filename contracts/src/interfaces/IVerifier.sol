@@ -21,12 +21,12 @@ enum Circuit {
     Inference, // one answer of one model
     BatchKey, // possession of a circuit-friendly key
     Output // opening of an output commitment to published ids
-
 }
 
 /// @title Verifier registry
 /// @notice Verifiers by circuit and version. Entries are added by governance and never replaced, so
-/// a batch is always judged by the verifier of the version that it names.
+/// a batch is always judged by the verifier of the version that it names. A version that turns out to be
+/// unsound is retired: it still judges what belongs to epochs before, and nothing later.
 interface IVerifierRegistry {
     error AlreadyRegistered(Circuit circuit, uint32 version);
     error UnknownVerifier(Circuit circuit, uint32 version);
@@ -35,6 +35,12 @@ interface IVerifierRegistry {
     /// @notice The verifier rejected the proof.
     error ProofRejected(Circuit circuit, uint32 version);
 
+    /// @notice The version is not accepted for this epoch any more, or is retired already.
+    error Retired(Circuit circuit, uint32 version);
+    /// @notice Verifiers of answers end with the models that name them.
+    error NotRetirable(Circuit circuit);
+
+    event VerifierRetired(Circuit indexed circuit, uint32 indexed version, uint48 fromEpoch);
     event VerifierRegistered(Circuit indexed circuit, uint32 indexed version, address verifier);
 
     /// @notice Adds a verifier. Timelock only, except for those named at construction.
@@ -43,8 +49,14 @@ interface IVerifierRegistry {
     /// @notice Verifier of a circuit and version; zero if there is none.
     function verifierOf(Circuit circuit, uint32 version) external view returns (address);
 
-    /// @notice Reverts unless the registered verifier accepts the proof.
-    function check(Circuit circuit, uint32 version, bytes calldata proof, uint256[] calldata publicInputs)
+    /// @notice Stops a version from the next epoch on. Timelock only.
+    function retire(Circuit circuit, uint32 version) external;
+
+    /// @notice First epoch for which a version is not accepted; zero if it is not retired.
+    function retiredFrom(Circuit circuit, uint32 version) external view returns (uint48);
+
+    /// @notice Reverts unless the registered verifier accepts the proof of something of this epoch.
+    function check(Circuit circuit, uint32 version, uint48 epoch, bytes calldata proof, uint256[] calldata publicInputs)
         external
         view;
 }

@@ -29,13 +29,11 @@ library Kzg {
     }
 
     /// @dev Whether element `index` of the blob is `value`.
-    function opens(
-        bytes32 hash,
-        uint256 index,
-        uint256 value,
-        bytes calldata commitment,
-        bytes calldata proof
-    ) internal view returns (bool) {
+    function opens(bytes32 hash, uint256 index, uint256 value, bytes calldata commitment, bytes calldata proof)
+        internal
+        view
+        returns (bool)
+    {
         (bool ok, bytes memory out) =
             PRECOMPILE.staticcall(abi.encodePacked(hash, pointOf(index), value, commitment, proof));
         if (!ok || out.length != 64) return false;

@@ -14,7 +14,7 @@ struct Intake {
     uint64 receivedMs;
 }
 
-/// @notice What node and sequencer sign when an answer ends. Times are Unix milliseconds.
+/// @notice What a node signs when an answer ends. Times are Unix milliseconds.
 struct Response {
     bytes32 requestCommitment;
     bytes32 model;
@@ -29,6 +29,24 @@ struct Response {
     uint64 doneMs;
 }
 
+/// @notice What the sequencer signs over a node's response: the response's digest in the same domain,
+/// the sequencer's own times, the price and the draw. A receipt holds this signature, not one over the
+/// response itself.
+struct Attestation {
+    bytes32 response;
+    address node;
+    uint64 epoch;
+    uint8 retry;
+    uint32 resumedFrom;
+    uint64 dispatchedMs;
+    uint64 firstTokenMs;
+    uint64 doneMs;
+    uint128 inputPrice;
+    uint128 outputPrice;
+    uint128 charge;
+    bytes32 draw;
+}
+
 /// @dev EIP-712 messages of the protocol. One domain for all of them: name MonAI, version 1, the
 /// chain, and the Rollup contract, whichever contract does the checking.
 library Messages {
@@ -37,12 +55,15 @@ library Messages {
     uint8 internal constant CANCELLED = 3;
     uint8 internal constant REFUSED = 4;
     uint8 internal constant MISSED = 5;
+    uint8 internal constant BUSY = 6;
 
-    bytes32 internal constant INTAKE = keccak256(
-        "Intake(bytes32 requestCommitment,bytes32 model,uint32 lane,uint64 slot,uint64 receivedMs)"
-    );
+    bytes32 internal constant INTAKE =
+        keccak256("Intake(bytes32 requestCommitment,bytes32 model,uint32 lane,uint64 slot,uint64 receivedMs)");
     bytes32 internal constant RESPONSE = keccak256(
         "Response(bytes32 requestCommitment,bytes32 model,uint32 lane,uint64 slot,bytes32 outputCommitment,uint32 nIn,uint32 nOut,uint8 finish,uint64 receivedMs,uint64 firstTokenMs,uint64 doneMs)"
+    );
+    bytes32 internal constant ATTESTATION = keccak256(
+        "Attestation(bytes32 response,address node,uint64 epoch,uint8 retry,uint32 resumedFrom,uint64 dispatchedMs,uint64 firstTokenMs,uint64 doneMs,uint128 inputPrice,uint128 outputPrice,uint128 charge,bytes32 draw)"
     );
     bytes32 internal constant BATCH = keccak256("Batch(uint64 number,bytes32 header)");
     bytes32 internal constant HOT_KEY = keccak256("HotKey(address operator,address hotKey,uint256 nonce)");
@@ -67,6 +88,10 @@ library Messages {
 
     function hash(Response calldata m) internal pure returns (bytes32) {
         return keccak256(abi.encode(RESPONSE, m));
+    }
+
+    function hash(Attestation calldata m) internal pure returns (bytes32) {
+        return keccak256(abi.encode(ATTESTATION, m));
     }
 
     function hashBatch(uint64 number, bytes32 header) internal pure returns (bytes32) {

@@ -73,7 +73,7 @@ contract Handler is Test {
         return STAKING.currentEpoch();
     }
 
-    function delegate(uint256 h, uint256 o, uint256 amount) external counted("delegate") {
+    function delegate(uint256 h, uint256 o, uint256 amount) public counted("delegate") {
         address who = _holder(h);
         amount = within(amount, 1, 1e23);
         if (TOKEN.balanceOf(who) < amount) return;
@@ -84,7 +84,13 @@ contract Handler is Test {
     }
 
     function undelegate(uint256 h, uint256 o, uint256 part) external counted("undelegate") {
+        // Half of the calls collect what is owed first, the others look for somebody who owes nothing.
+        if (part % 2 == 0) _settleAll(_holder(h % holders.length));
         (address who, address op, uint256 stake) = _position(h, o);
+        if (stake == 0) {
+            _fresh(h, o);
+            (who, op, stake) = _position(h, o);
+        }
         if (stake == 0) return;
         uint256 amount = within(part, 1, stake);
         vm.prank(who);
@@ -95,7 +101,23 @@ contract Handler is Test {
         ++effective["undelegate"];
     }
 
+    function _settleAll(address who) internal {
+        for (uint256 k = 0; k < operators.length; ++k) {
+            STAKING.settle(operators[k], who, type(uint256).max);
+        }
+    }
+
     function redelegate(uint256 h, uint256 o, uint256 part) external counted("redelegate") {
+        if (!_redelegate(h, o, part)) {
+            // All stake is tied to where it came from: time frees it.
+            _pass(9);
+            _fresh(h, o);
+            if (!_redelegate(h, o, part)) return;
+        }
+        ++effective["redelegate"];
+    }
+
+    function _redelegate(uint256 h, uint256 o, uint256 part) internal returns (bool) {
         for (uint256 i = 0; i < holders.length * operators.length; ++i) {
             (address who, address op, uint256 stake) = _position(h % 97 + i, o % 97 + i / holders.length);
             if (stake == 0) continue;
@@ -105,11 +127,17 @@ contract Handler is Test {
                 if (to == op) continue;
                 vm.prank(who);
                 try STAKING.redelegate(op, to, amount) {
-                    ++effective["redelegate"];
-                    return;
+                    return true;
                 } catch {}
             }
         }
+        return false;
+    }
+
+    /// @dev Stake of a holder who owes nothing.
+    function _fresh(uint256 h, uint256 o) internal {
+        delegate(h % holders.length, o % operators.length, 1e18);
+        _settleAll(_holder(h % holders.length));
     }
 
     function bond(uint256 o, uint256 amount) external counted("bond") {
@@ -131,22 +159,39 @@ contract Handler is Test {
             ++effective["unbond"];
             return;
         }
+        // Nobody has a bond left, so somebody brings one.
+        vm.startPrank(_op(o));
+        STAKING.bond(1e18);
+        STAKING.unbond(1e18);
+        vm.stopPrank();
+        deposited += 1e18;
+        ++effective["unbond"];
     }
 
     function withdraw(uint256 h, uint256 o) external counted("withdraw") {
-        // Time passes first, so that something is due in many of the calls.
+        // Time passes first, so that something is due in many of the calls; otherwise something is made due.
         _pass(3);
+        if (!_withdraw(h, o)) {
+            address op = _op(o % 97);
+            vm.startPrank(op);
+            STAKING.bond(1e18);
+            STAKING.unbond(1e18);
+            vm.stopPrank();
+            deposited += 1e18;
+            _pass(5);
+            if (!_withdraw(h, o)) return;
+        }
+        ++effective["withdraw"];
+    }
+
+    function _withdraw(uint256 h, uint256 o) internal returns (bool) {
         uint256 n = holders.length + 1;
         for (uint256 i = 0; i < n * operators.length; ++i) {
             address op = _op(o % 97 + i / n);
             uint256 which = (h % n + i) % n;
             address who = which == holders.length ? op : holders[which];
             // Collect first: a slash may take what is due.
-            if (who != op) {
-                for (uint256 k = 0; k < operators.length; ++k) {
-                    STAKING.settle(operators[k], who, type(uint256).max);
-                }
-            }
+            if (who != op) _settleAll(who);
             (, uint256 due) = STAKING.unbonding(op, who);
             if (due == 0) continue;
             vm.prank(who);
@@ -156,9 +201,9 @@ contract Handler is Test {
             } catch {
                 exitBlocked = true;
             }
-            ++effective["withdraw"];
-            return;
+            return true;
         }
+        return false;
     }
 
     function slash(uint256 o, uint256 back, uint256 amount) external counted("slash") {
@@ -204,8 +249,16 @@ contract Handler is Test {
     }
 
     function release(uint256 o) external counted("release") {
-        if (o % 2 == 0) _smallSlash(_op(o % 97));
         vm.warp(block.timestamp + 21);
+        if (!_release(o)) {
+            _smallSlash(_op(o % 97));
+            vm.warp(block.timestamp + 21);
+            if (!_release(o)) return;
+        }
+        ++effective["release"];
+    }
+
+    function _release(uint256 o) internal returns (bool) {
         for (uint256 i = 0; i < operators.length; ++i) {
             address op = _op(o % 97 + i);
             for (uint256 k = 0; k < STAKING.slashCount(op); ++k) {
@@ -215,14 +268,21 @@ contract Handler is Test {
                 if (s.state == SlashState.Escrowed && block.timestamp < s.executedAt + 20) continue;
                 STAKING.release(op, k);
                 disposed += left;
-                ++effective["release"];
-                return;
+                return true;
             }
         }
+        return false;
     }
 
     function forgive(uint256 o, uint256 h) external counted("forgive") {
-        if (o % 2 == 0) _smallSlash(_op(o % 97));
+        if (!_forgive(o, h)) {
+            _smallSlash(_op(o % 97));
+            if (!_forgive(o, h)) return;
+        }
+        ++effective["forgive"];
+    }
+
+    function _forgive(uint256 o, uint256 h) internal returns (bool) {
         for (uint256 i = 0; i < operators.length; ++i) {
             address op = _op(o % 97 + i);
             for (uint256 k = STAKING.slashCount(op); k > 0; --k) {
@@ -230,15 +290,15 @@ contract Handler is Test {
                 if (s.state != SlashState.Escrowed) continue;
                 vm.prank(sys.timelock);
                 STAKING.forgive(op, k - 1);
-                ++effective["forgive"];
                 for (uint256 j = 0; j < holders.length; ++j) {
                     if ((h >> j) & 1 == 0) continue;
                     vm.prank(holders[j]);
                     try STAKING.reclaim(op, k - 1) {} catch {}
                 }
-                return;
+                return true;
             }
         }
+        return false;
     }
 
     function reward(uint256 o, uint256 amount) external counted("reward") {
@@ -262,11 +322,16 @@ contract Handler is Test {
     }
 
     function claim(uint256 h, uint256 o) external counted("claim") {
-        // Half of the calls bring their own reward; the others take what is there.
-        if (h % 2 == 0) {
+        // Takes what is there; if there is nothing, a reward comes first.
+        if (!_claim(h, o)) {
             _reward(_op(o % 97), 1e18);
             _pass(1);
+            if (!_claim(h, o)) return;
         }
+        ++effective["claim"];
+    }
+
+    function _claim(uint256 h, uint256 o) internal returns (bool) {
         uint256 n = holders.length + 1;
         for (uint256 i = 0; i < n * operators.length; ++i) {
             address op = _op(o % 97 + i / n);
@@ -277,12 +342,12 @@ contract Handler is Test {
             vm.prank(who);
             try STAKING.claim(op, 0) returns (uint256 amount) {
                 claimed += amount;
-                ++effective["claim"];
-                return;
+                return true;
             } catch {
                 exitBlocked = true;
             }
         }
+        return false;
     }
 
     function pass(uint256 n) external counted("pass") {
@@ -311,8 +376,16 @@ contract Handler is Test {
         for (uint256 i = 0; i < n * operators.length && stake == 0; ++i) {
             who = _holder(h % n + i);
             op = _op(o % 97 + i / n);
-            if (STAKING.unsettled(op, who) > 0) continue;
+            if (_owes(who)) continue;
             stake = STAKING.delegationAt(op, who, _now() + 1);
+        }
+    }
+
+    /// @dev Whether slashes are still to be collected from a holder. They may be anywhere: a slash of the
+    /// operator that stake came from is collected from where the stake is now.
+    function _owes(address who) internal view returns (bool owes) {
+        for (uint256 i = 0; i < operators.length; ++i) {
+            owes = owes || STAKING.unsettled(operators[i], who) > 0;
         }
     }
 

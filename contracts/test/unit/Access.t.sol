@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {IAccessControl} from "@openzeppelin/contracts/access/IAccessControl.sol";
+import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
 import {TimelockController} from "@openzeppelin/contracts/governance/TimelockController.sol";
 import {IGovernor} from "@openzeppelin/contracts/governance/IGovernor.sol";
 import {NotAuthorised} from "../../src/System.sol";
@@ -30,6 +32,31 @@ contract AccessTest is World {
         _refused(who, sys.token, abi.encodeCall(token.mint, (who, x)));
     }
 
+    /// @dev Tokens of others move by allowance or signature only.
+    function testFuzz_token_of_others(address who, uint256 x, bytes32 r) public {
+        vm.assume(who != bank && who != address(0) && who != sys.rollup);
+        x = within(x, 1, 1e24);
+        bytes memory none = abi.encodeWithSelector(IERC20Errors.ERC20InsufficientAllowance.selector, who, 0, x);
+        vm.startPrank(who);
+        vm.expectRevert(none);
+        token.transferFrom(bank, who, x);
+        vm.expectRevert(none);
+        token.burnFrom(bank, x);
+        vm.expectRevert();
+        token.transferWithAuthorization(bank, who, x, 0, block.timestamp + 1, bytes32(x), 27, r, r);
+        vm.expectRevert();
+        token.receiveWithAuthorization(bank, who, x, 0, block.timestamp + 1, bytes32(x), 27, r, r);
+        vm.expectRevert();
+        token.cancelAuthorization(bank, bytes32(x), 27, r, r);
+        vm.expectRevert();
+        token.permit(bank, who, x, block.timestamp, 27, r, r);
+        // A forged signature recovers to somebody, but not to the bank.
+        uint256 votes = token.getVotes(who);
+        try token.delegateBySig(who, 0, block.timestamp, 27, r, r) {} catch {}
+        vm.stopPrank();
+        eq(token.getVotes(who), votes, "no votes of the bank");
+    }
+
     function testFuzz_parameters(address who) public {
         _refused(who, sys.parameters, abi.encodeCall(parameters.set, (new Param[](0), new uint256[](0))));
         _refused(who, sys.parameters, abi.encodeCall(parameters.pause, ()));
@@ -39,11 +66,10 @@ contract AccessTest is World {
 
     function testFuzz_registries(address who, bytes32 id) public {
         _refused(who, sys.verifiers, abi.encodeCall(verifiers.register, (Circuit.Batch, 2, who)));
+        _refused(who, sys.verifiers, abi.encodeCall(verifiers.retire, (Circuit.Batch, 1)));
         _refused(who, sys.models, abi.encodeCall(models.register, (_model(id, 9))));
         _refused(who, sys.models, abi.encodeCall(models.retire, (id, 9)));
-        _refused(
-            who, sys.models, abi.encodeCall(models.setEmissionWeights, (new bytes32[](0), new uint256[](0)))
-        );
+        _refused(who, sys.models, abi.encodeCall(models.setEmissionWeights, (new bytes32[](0), new uint256[](0))));
         _refused(who, sys.models, abi.encodeCall(models.setHardware, (id, id, "")));
         _refused(who, sys.operators, abi.encodeCall(operators.jail, (who)));
     }
@@ -94,10 +120,15 @@ contract AccessTest is World {
         operators.exit();
         Evidence memory e;
         vm.expectRevert(abi.encodeWithSelector(IMonaiGovernor.NotAnOperator.selector, who));
-        governor.proposeAs(
-            ProposalKind.Methodology, new address[](1), new uint256[](1), new bytes[](1), "", 0, e
-        );
+        governor.proposeAs(ProposalKind.Methodology, new address[](1), new uint256[](1), new bytes[](1), "", 0, e);
         vm.stopPrank();
+    }
+
+    /// @dev Not even governance gives the governor another timelock.
+    function _noTimelockButOne() internal {
+        vm.expectPartialRevert(IMonaiGovernor.ForbiddenCall.selector);
+        vm.prank(sys.timelock);
+        governor.updateTimelock(TimelockController(payable(stranger)));
     }
 
     function testFuzz_timelock(address who, uint256 delay) public {
@@ -110,9 +141,23 @@ contract AccessTest is World {
         vm.expectRevert();
         timelock.schedule(who, 0, "", 0, 0, delay);
         bytes32 admin = timelock.DEFAULT_ADMIN_ROLE();
-        vm.prank(who);
+        vm.startPrank(who);
         vm.expectRevert();
         timelock.grantRole(admin, who);
+        vm.expectRevert();
+        timelock.revokeRole(admin, sys.timelock);
+        vm.expectRevert(IAccessControl.AccessControlBadConfirmation.selector);
+        timelock.renounceRole(admin, sys.timelock);
+        vm.expectRevert();
+        timelock.scheduleBatch(new address[](1), new uint256[](1), new bytes[](1), 0, 0, delay);
+        vm.expectRevert();
+        timelock.cancel(0);
+        // Executing is for anyone, but only what was scheduled and waited for.
+        vm.expectPartialRevert(TimelockController.TimelockUnexpectedOperationState.selector);
+        timelock.execute(who, 0, "", 0, 0);
+        vm.expectPartialRevert(TimelockController.TimelockUnexpectedOperationState.selector);
+        timelock.executeBatch(new address[](1), new uint256[](1), new bytes[](1), 0, 0);
+        vm.stopPrank();
     }
 
     function testFuzz_governor(address who, uint256 x) public {
@@ -120,9 +165,23 @@ contract AccessTest is World {
         vm.prank(who);
         vm.expectRevert(abi.encodeWithSelector(IGovernor.GovernorOnlyExecutor.selector, who));
         governor.setVotingPeriod(uint32(within(x, 1, 100)));
-        vm.prank(who);
+        vm.startPrank(who);
         vm.expectRevert(abi.encodeWithSelector(IGovernor.GovernorOnlyExecutor.selector, who));
         governor.updateQuorumNumerator(5);
+        vm.expectRevert(abi.encodeWithSelector(IGovernor.GovernorOnlyExecutor.selector, who));
+        governor.setProposalThreshold(x);
+        vm.expectRevert(abi.encodeWithSelector(IGovernor.GovernorOnlyExecutor.selector, who));
+        governor.setVotingDelay(1);
+        vm.expectRevert(abi.encodeWithSelector(IGovernor.GovernorInvalidSignature.selector, who));
+        governor.castVoteBySig(x, 1, who, "");
+        vm.expectPartialRevert(IGovernor.GovernorNonexistentProposal.selector);
+        governor.castVoteWithReason(x, 1, "");
+        vm.expectPartialRevert(IGovernor.GovernorNonexistentProposal.selector);
+        governor.castVoteWithReasonAndParams(x, 1, "", "");
+        vm.expectRevert(abi.encodeWithSelector(IGovernor.GovernorInvalidSignature.selector, who));
+        governor.castVoteWithReasonAndParamsBySig(x, 1, who, "", "", "");
+        vm.stopPrank();
+        _noTimelockButOne();
         vm.expectRevert(
             abi.encodeWithSelector(IMonaiGovernor.ForbiddenCall.selector, ProposalKind.Methodology, who, bytes4(0))
         );

@@ -55,8 +55,8 @@ contract AuditsTest is World {
         index %= 6;
         bytes32 beacon = rollup.beaconOf(rollup.batch(number).beaconBlock);
         bool forced = uint256(keccak256(abi.encode(beacon, sys.rollup, number))) % 6 == index;
-        bool drawn = uint256(keccak256(abi.encode(beacon, sys.rollup, number, index)))
-            < type(uint256).max / 1e18 * 0.2e18;
+        bool drawn =
+            uint256(keccak256(abi.encode(beacon, sys.rollup, number, index))) < type(uint256).max / 1e18 * 0.2e18;
         isTrue(audits.isSelected(number, 6, index) == (forced || drawn), "rule");
         Opening memory o = _open(leaves, index);
         if (forced || drawn) {

@@ -128,8 +128,7 @@ contract GovernorTest is World {
         e.epoch = 1;
         e.row = Row(1, _list(cells[1]), _list(0, 0));
         e.proof = new bytes32[](1);
-        e.proof[0] =
-            keccak256(bytes.concat(keccak256(abi.encode(uint16(0), _list(cells[0]), _list(0, 0)))));
+        e.proof[0] = keccak256(bytes.concat(keccak256(abi.encode(uint16(0), _list(cells[0]), _list(0, 0)))));
         _refuseOtherEvidence(e, cells);
         bytes memory call = abi.encodeCall(operators.jail, (b));
         uint256 id = _report(b, e);
@@ -242,9 +241,7 @@ contract GovernorTest is World {
         (address[] memory t, uint256[] memory v, bytes[] memory c) = _call(sys.models, "ab");
         vm.prank(a);
         vm.expectRevert(
-            abi.encodeWithSelector(
-                IMonaiGovernor.ForbiddenCall.selector, ProposalKind.Hardware, sys.models, bytes4(0)
-            )
+            abi.encodeWithSelector(IMonaiGovernor.ForbiddenCall.selector, ProposalKind.Hardware, sys.models, bytes4(0))
         );
         governor.proposeAs(ProposalKind.Hardware, t, v, c, "x", 0, none);
     }
@@ -252,9 +249,7 @@ contract GovernorTest is World {
     function _forbidden(ProposalKind kind, address target, bytes4 selector) internal {
         (address[] memory t, uint256[] memory v, bytes[] memory c) = _call(target, abi.encodePacked(selector));
         vm.prank(a);
-        vm.expectRevert(
-            abi.encodeWithSelector(IMonaiGovernor.ForbiddenCall.selector, kind, target, selector)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IMonaiGovernor.ForbiddenCall.selector, kind, target, selector));
         governor.proposeAs(kind, t, v, c, "x", 0, none);
     }
 
@@ -284,7 +279,7 @@ contract GovernorTest is World {
 
     function test_settings() public {
         eq(governor.votingDelay(), 1, "delay");
-        eq(governor.votingPeriod(), 3, "period");
+        eq(governor.votingPeriod(), 2, "period");
         eq(governor.proposalThreshold(), 0, "threshold");
         _epochs(1);
         eq(governor.quorum(1), 700e18, "quorum");

@@ -43,10 +43,10 @@ contract Reverting {
 
 contract ParametersTest is World {
     function test_both_profiles_are_within_bounds() public {
-        new Parameters(sys, Profiles.devnet(), guardian);
+        new Parameters(sys, Profiles.read(vm.readFile("config/devnet.json")), guardian);
         System memory s = sys;
         s.epochSeconds = 1 days;
-        new Parameters(s, Profiles.production(), guardian);
+        new Parameters(s, Profiles.read(vm.readFile("config/production.json")), guardian);
     }
 
     function testFuzz_a_change_waits_for_the_next_epoch(uint256 value) public {
@@ -173,15 +173,15 @@ contract ParametersTest is World {
 
     function testFuzz_verifiers_reject(bytes calldata proof, uint256 x) public {
         vm.expectRevert(abi.encodeWithSelector(IVerifierRegistry.UnknownVerifier.selector, Circuit.Batch, 77));
-        verifiers.check(Circuit.Batch, 77, proof, _list(x));
+        verifiers.check(Circuit.Batch, 77, 0, proof, _list(x));
         vm.expectRevert(abi.encodeWithSelector(IVerifierRegistry.ProofRejected.selector, Circuit.Batch, 1));
-        verifiers.check(Circuit.Batch, 1, proof, _list(x));
+        verifiers.check(Circuit.Batch, 1, 0, proof, _list(x));
         address reverting = address(new Reverting());
         vm.prank(sys.timelock);
         verifiers.register(Circuit.Batch, 9, reverting);
         vm.expectRevert(abi.encodeWithSelector(IVerifierRegistry.ProofRejected.selector, Circuit.Batch, 9));
-        verifiers.check(Circuit.Batch, 9, proof, _list(x));
-        verifiers.check(Circuit.Batch, 1, _stamp(_list(x)), _list(x));
+        verifiers.check(Circuit.Batch, 9, 0, proof, _list(x));
+        verifiers.check(Circuit.Batch, 1, 0, _stamp(_list(x)), _list(x));
     }
 
     function testFuzz_adapter_pins_instances_and_range(uint256 x, bytes calldata proof) public {
@@ -202,9 +202,7 @@ contract ParametersTest is World {
         uint256 room = token.cap() - token.totalSupply();
         x = within(x, room + 1, type(uint256).max - token.totalSupply());
         vm.expectRevert(
-            abi.encodeWithSelector(
-                ERC20Capped.ERC20ExceededCap.selector, token.totalSupply() + x, token.cap()
-            )
+            abi.encodeWithSelector(ERC20Capped.ERC20ExceededCap.selector, token.totalSupply() + x, token.cap())
         );
         vm.prank(sys.emissions);
         token.mint(bank, x);
@@ -234,9 +232,7 @@ contract ParametersTest is World {
         );
         (uint8 v, bytes32 r, bytes32 s) =
             vm.sign(0xf00, keccak256(abi.encodePacked("\x19\x01", token.DOMAIN_SEPARATOR(), transferHash)));
-        token.transferWithAuthorization(
-            from, stranger, amount, 0, block.timestamp + 1, bytes32(uint256(1)), v, r, s
-        );
+        token.transferWithAuthorization(from, stranger, amount, 0, block.timestamp + 1, bytes32(uint256(1)), v, r, s);
         eq(token.balanceOf(stranger), amount, "authorised");
         bytes32 permitHash = keccak256(
             abi.encode(
@@ -346,19 +342,23 @@ contract ParametersTest is World {
         models.setEmissionWeights(ids, _list(1));
     }
 
-    function test_model_registry_construction_and_limit() public {
-        vm.expectRevert(IModelRegistry.InvalidWeights.selector);
-        new ModelRegistry(sys, new Model[](0), _list(1));
-        Model[] memory one = new Model[](1);
-        one[0] = _model(MODEL, 0);
-        vm.expectRevert(IModelRegistry.InvalidWeights.selector);
-        new ModelRegistry(sys, one, _list(2e18));
+    function testFuzz_models_fit_the_mask(bytes32 one_more) public {
+        vm.assume(uint256(one_more) > 208);
         for (uint256 i = 1; i < 208; ++i) {
             vm.prank(sys.timelock);
             models.register(_model(bytes32(i), 1));
         }
         vm.expectRevert(IModelRegistry.TooManyModels.selector);
         vm.prank(sys.timelock);
-        models.register(_model(MODEL2, 1));
+        models.register(_model(one_more, 1));
+    }
+
+    function test_model_registry_construction() public {
+        vm.expectRevert(IModelRegistry.InvalidWeights.selector);
+        new ModelRegistry(sys, new Model[](0), _list(1));
+        Model[] memory one = new Model[](1);
+        one[0] = _model(MODEL, 0);
+        vm.expectRevert(IModelRegistry.InvalidWeights.selector);
+        new ModelRegistry(sys, one, _list(2e18));
     }
 }

@@ -321,20 +321,36 @@ contract PaymentsTest is World {
         eq(emissions.minted(), 0, "nothing minted");
     }
 
-    function testFuzz_schedule_halves(uint48 e) public view {
-        e = uint48(within(e, 0, 3_000_000));
-        uint256 halvings = e / 10_000;
-        eq(emissions.scheduled(e), halvings > 255 ? 0 : 10_000e18 >> halvings, "halves");
+    function testFuzz_schedule_decays(uint48 e) public view {
+        e = uint48(within(e, 1, 5_000));
+        uint256 last = emissions.scheduled(e - 1);
+        eq(emissions.scheduled(e), last - last * 4_294_967 / 2 ** 32, "a thousandth less");
+        eq(emissions.scheduled(0), 10_000e18, "first");
     }
 
-    function test_schedule_fits_the_cap() public {
+    /// @dev The sum of all epochs, those after a million included, stays below what the cap was checked for.
+    function test_schedule_adds_up() public view {
+        uint256 s = 10_000e18;
+        uint256 sum;
+        for (uint256 e = 0; e < 100_000; ++e) {
+            sum += s;
+            s -= s * 4_294_967 / 2 ** 32;
+        }
+        atMost(sum, uint256(10_000e18) * 2 ** 32 / 4_294_967 + 1e18, "series");
+        atMost(s, 2 ** 32, "tail");
+    }
+
+    function testFuzz_schedule_fits_the_cap(uint256 first) public {
+        first = within(first, 1_000_000e18, 1e33);
         Emissions.Allocation[] memory none = new Emissions.Allocation[](0);
         vm.expectRevert(
-            abi.encodeWithSelector(IEmissions.ScheduleExceedsCap.selector, 2_000_000_000e18, 1_000_000_000e18)
+            abi.encodeWithSelector(IEmissions.ScheduleExceedsCap.selector, 2_048 * first + 1e18, 1_000_000_000e18)
         );
-        new Emissions(sys, none, 1_000_000e18, 1_000);
+        new Emissions(sys, none, first, 2 ** 32 / 2_048, 1);
         vm.expectRevert(Zero.selector);
-        new Emissions(sys, none, 1, 0);
+        new Emissions(sys, none, 1, 0, 1);
+        vm.expectRevert(Zero.selector);
+        new Emissions(sys, none, 1, 1, 0);
     }
 
     function testFuzz_idle_epochs_are_skipped_in_claims(uint8 n) public {
@@ -357,6 +373,7 @@ contract PaymentsTest is World {
         vm.expectRevert(IEpochs.TooEarly.selector);
         epochs.skip(0, none);
         (uint64 n, BatchHeader memory h) = _commit(_leaves(1, 0, 0));
+        _prove(n);
         _epochs(2);
         vm.expectRevert(abi.encodeWithSelector(IRollup.WrongHeader.selector, bytes32(0), rollup.hashHeader(9, none)));
         epochs.skip(9, none);
@@ -369,7 +386,7 @@ contract PaymentsTest is World {
         epochs.prove(st, cells, fees, n, h, "");
         vm.expectRevert(IEpochs.BatchesPending.selector);
         epochs.skip(n, h);
-        _finalise(n);
+        _finaliseProven(n);
         vm.expectRevert(abi.encodeWithSelector(IEpochs.HasBatches.selector, uint48(1)));
         epochs.skip(0, none);
         vm.expectRevert(abi.encodeWithSelector(IEpochs.BeaconPending.selector, uint48(1)));
@@ -385,7 +402,12 @@ contract PaymentsTest is World {
         st.tableCommitment = 11;
         vm.expectRevert(abi.encodeWithSelector(IVerifierRegistry.ProofRejected.selector, Circuit.Epoch, 1));
         epochs.prove(st, cells, fees, 0, none, abi.encode(x));
-        _bad(st, _list(_cell(1e18 + x, 0, 0)), fees, abi.encodeWithSelector(IEpochs.SharesExceedPot.selector, 0, 1e18 + x));
+        _bad(
+            st,
+            _list(_cell(1e18 + x, 0, 0)),
+            fees,
+            abi.encodeWithSelector(IEpochs.SharesExceedPot.selector, 0, 1e18 + x)
+        );
         _bad(st, _list(x << 192), fees, abi.encodeWithSelector(IEpochs.BadCell.selector, x << 192));
         _bad(st, cells, _list(x << 128, 0), abi.encodeWithSelector(IEpochs.BadCell.selector, x << 128));
         _bad(st, cells, _list(0, x), abi.encodeWithSelector(IPayments.PoolExceeded.selector, 1, 0, x));
@@ -439,7 +461,9 @@ contract PaymentsTest is World {
         vm.expectRevert(abi.encodeWithSelector(IEpochs.NotLapsed.selector, uint48(1)));
         epochs.rescheduleBeacon(1, second);
         vm.roll(12_001);
-        vm.etch(0x0000F90827F1C53a10cb7A02335B175320002935, abi.encodePacked(hex"7f", keccak256(old), hex"60005260206000f3"));
+        vm.etch(
+            0x0000F90827F1C53a10cb7A02335B175320002935, abi.encodePacked(hex"7f", keccak256(old), hex"60005260206000f3")
+        );
         epochs.rescheduleBeacon(1, old);
         eq(epochs.beaconTime(1), block.timestamp + 1, "rescheduled");
     }

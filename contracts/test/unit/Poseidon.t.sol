@@ -39,9 +39,10 @@ contract ReferencePoseidon {
     }
 
     function _dot(uint256[3] memory s, uint256 a, uint256 b, uint256 c) private pure returns (uint256) {
-        return addmod(
-            addmod(mulmod(s[0], a, BN254_R), mulmod(s[1], b, BN254_R), BN254_R), mulmod(s[2], c, BN254_R), BN254_R
-        );
+        return
+            addmod(
+                addmod(mulmod(s[0], a, BN254_R), mulmod(s[1], b, BN254_R), BN254_R), mulmod(s[2], c, BN254_R), BN254_R
+            );
     }
 }
 

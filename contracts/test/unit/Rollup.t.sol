@@ -10,7 +10,7 @@ import {Batch, BatchHeader, BatchStatus, IRollup, Opening} from "../../src/inter
 import {Circuit, IVerifierRegistry} from "../../src/interfaces/IVerifier.sol";
 import {Leaves} from "../../src/libraries/Leaves.sol";
 import {LeafCodec, LeafMeta} from "../../src/libraries/LeafCodec.sol";
-import {Intake, Messages, Response} from "../../src/libraries/Messages.sol";
+import {Attestation, Intake, Messages, Response} from "../../src/libraries/Messages.sol";
 import {BN254_R} from "../../src/libraries/PoseidonConstants.sol";
 import {World} from "../base/World.sol";
 import {vm} from "../base/Vm.sol";
@@ -21,6 +21,10 @@ contract HashHarness {
     }
 
     function response(Response calldata m) external pure returns (bytes32) {
+        return Messages.hash(m);
+    }
+
+    function attestation(Attestation calldata m) external pure returns (bytes32) {
         return Messages.hash(m);
     }
 }
@@ -523,6 +527,17 @@ contract RollupTest is World {
         return _sign(key, hashes.response(m));
     }
 
+    /// @dev What the sequencer says of a response: an attempt of the epoch of the batch.
+    function _attest(Response memory m, uint64 epoch)
+        internal
+        view
+        returns (Attestation memory a, bytes memory signature)
+    {
+        a.response = Messages.digest(address(rollup), hashes.response(m));
+        a.epoch = epoch;
+        signature = _sign(SEQUENCER_KEY, hashes.attestation(a));
+    }
+
     function testFuzz_two_intakes_of_one_slot(bytes32 r, bytes32 q, uint64 slot, uint256 key) public {
         key = within(key, 1, type(uint128).max);
         vm.assume(r != q && key != SEQUENCER_KEY);
@@ -560,30 +575,41 @@ contract RollupTest is World {
     }
 
     function testFuzz_a_response_against_the_leaf(uint8 what) public {
-        what %= 5;
+        what %= 7;
         uint256[3][] memory leaves = _leaves(4, 0, 50);
         (uint64 n, BatchHeader memory h) = _commit(leaves);
         Opening memory o = _open(leaves, 2);
         Response memory x = _response(bytes32(o.r), bytes32(o.o), 52, 1);
-        bytes memory sig = _signed(SEQUENCER_KEY, x);
+        (Attestation memory a, bytes memory sig) = _attest(x, h.epoch);
         vm.expectRevert(IDisputes.NoContradiction.selector);
-        disputes.proveResponseAgainstLeaf(x, sig, n, h, o);
+        disputes.proveResponseAgainstLeaf(x, a, sig, n, h, o);
         x.slot = 51;
         vm.expectRevert(IDisputes.NoContradiction.selector);
-        disputes.proveResponseAgainstLeaf(x, sig, n, h, o);
+        disputes.proveResponseAgainstLeaf(x, a, sig, n, h, o);
+        (a, sig) = _attest(x, h.epoch);
+        vm.expectRevert(IDisputes.NoContradiction.selector);
+        disputes.proveResponseAgainstLeaf(x, a, sig, n, h, o);
         x.slot = 52;
         x.finish = 5;
+        (a, sig) = _attest(x, h.epoch);
         vm.expectRevert(IDisputes.NoContradiction.selector);
-        disputes.proveResponseAgainstLeaf(x, sig, n, h, o);
+        disputes.proveResponseAgainstLeaf(x, a, sig, n, h, o);
         x.finish = 1;
         if (what == 0) x.requestCommitment = "other";
         if (what == 1) x.outputCommitment = "other";
         if (what == 2) x.nIn = 11;
         if (what == 3) x.nOut = 21;
         if (what == 4) x.finish = 2;
-        sig = _signed(SEQUENCER_KEY, x);
+        (a, sig) = _attest(x, h.epoch);
+        if (what == 5) a.retry = 1;
+        if (what == 6) a.epoch = h.epoch + 1;
+        // The node's own signature over the response is not the sequencer's word.
+        bytes memory other = _signed(SEQUENCER_KEY, x);
+        vm.expectRevert(abi.encodeWithSelector(IDisputes.WrongSigner.selector, sequencer));
+        disputes.proveResponseAgainstLeaf(x, a, other, n, h, o);
+        sig = _sign(SEQUENCER_KEY, hashes.attestation(a));
         uint256 bond = rollup.bondOf(0);
-        disputes.proveResponseAgainstLeaf(x, sig, n, h, o);
+        disputes.proveResponseAgainstLeaf(x, a, sig, n, h, o);
         eq(bond - rollup.bondOf(0), 500e18, "fined");
     }
 
