@@ -1,5 +1,7 @@
 //! Encodings over arbitrary values: each value has one encoding, each encoding one value.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use ark_ff::PrimeField;
 use monai_inference::commitment::{Commitment, DecodeError, ModelCommitment, OpeningProof, VerifierKey};
 use monai_inference::statement::SelectionRow;

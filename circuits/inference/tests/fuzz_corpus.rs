@@ -1,5 +1,7 @@
 //! The fuzz targets' entry functions on the committed corpus and on mutations of it, with the stable compiler.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 #[path = "../fuzz/entry.rs"]
 mod entry;
 

@@ -127,12 +127,12 @@ fn read(path: &Path) -> Result<Vec<Filed>> {
     let text = read_bytes(path)?;
     let file = |receipt| Filed { path: path.to_path_buf(), receipt };
     // Each receipt is parsed from its own text, strictly, so a doubled field in a list is found as well.
-    let lists = match text.iter().find(|b| !b.is_ascii_whitespace()) {
+    let lists: Option<Vec<Box<RawValue>>> = match text.iter().find(|b| !b.is_ascii_whitespace()) {
         Some(b'[') => serde_json::from_slice(&text).ok(),
         _ => serde_json::from_slice::<List>(&text).ok().map(|list| list.data),
     };
     let Some(list) = lists else { return Ok(vec![file(Receipt::from_json(&text))]) };
-    Ok(list.iter().map(|raw: &Box<RawValue>| file(Receipt::from_json(raw.get().as_bytes()))).collect())
+    Ok(list.iter().map(|raw| file(Receipt::from_json(raw.get().as_bytes()))).collect())
 }
 
 /// Receipts as the endpoint gives them for several choices.

@@ -18,6 +18,7 @@
 //!   not hidden. So `m` is attained.
 //! - *Inverse.* `inv Z + rho = 2^32` and `Z = 1 + rho + slack` with limbs of 16 bits: `0 <= rho < Z` pins `inv`.
 //! - *Output.* `2^32 o + 2^16 hi + r = inv N + 2^31`, all limbs looked up; `N = sum e_j v_j` is one bilinear map.
+//!
 //! Row equations are merged by random factors and checked at a random row.
 
 use ark_ff::Zero;

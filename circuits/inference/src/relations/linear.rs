@@ -60,14 +60,24 @@ impl Summand for Linear {
     }
 }
 
+/// `sum_u weights[u] A_u(column, row) = value`, of one matrix.
+#[derive(Debug)]
+struct Claim {
+    matrix: Matrix,
+    weights: Vec<Fr>,
+    column: Vec<Fr>,
+    row: Vec<Fr>,
+    value: Fr,
+}
+
 /// Claims on accumulators, gathered until all are there.
 #[derive(Debug, Default)]
-pub(super) struct Claims(Vec<(Matrix, Vec<Fr>, Vec<Fr>, Vec<Fr>, Fr)>);
+pub(super) struct Claims(Vec<Claim>);
 
 impl Claims {
     /// Adds `sum_u weights[u] A_u(column, row) = value`.
     pub(super) fn push(&mut self, m: Matrix, weights: Vec<Fr>, column: &[Fr], row: &[Fr], value: Fr) {
-        self.0.push((m, weights, column.to_vec(), row.to_vec(), value));
+        self.0.push(Claim { matrix: m, weights, column: column.to_vec(), row: row.to_vec(), value });
     }
 }
 
@@ -81,14 +91,14 @@ pub(super) fn prove<P: Party>(p: &mut P, s: &Statement, claims: Claims) -> Resul
     let sizes: Vec<_> = claims
         .0
         .iter()
-        .map(|(m, ..)| (*m, input_units(*m, &s.shape), inputs(*m, &s.shape).1))
+        .map(|c| (c.matrix, input_units(c.matrix, &s.shape), inputs(c.matrix, &s.shape).1))
         .collect();
     let (places, _) = place(&sizes);
     let mut parts = Vec::with_capacity(claims.0.len());
     let mut sum = Fr::zero();
     let mut gamma = Fr::one();
     let mut values = Vec::with_capacity(claims.0.len());
-    for (matrix, weights, column, row, value) in claims.0 {
+    for Claim { matrix, weights, column, row, value } in claims.0 {
         let value = if s.shape.biased.contains(&matrix) {
             value - p.open(Query::new(Tensor::Bias(matrix), column.clone(), weights.clone()))?
         } else {

@@ -1,5 +1,7 @@
 //! The program on a committed proof of a tiny model: exit codes, output, and no dependency on a prover.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
