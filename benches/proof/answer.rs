@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use monai_engine::{Engine, EngineConfig, Event, Job};
+use monai_engine::{Engine, EngineConfig, Job};
 use monai_model::artefact::Model;
 use monai_protocol::draw::{Table, TableEntry, context_digest};
 use monai_protocol::messages::{Attestation, Intake, RequestMessage, Response};
@@ -47,7 +47,8 @@ impl Answer {
         let key = SecretKey::from_bytes(&[7; 32]).context("key")?;
         for seed in 1..=SEEDS {
             params.seed = seed;
-            let (output, finish) = decode(engine, prompt, &params)?;
+            let (output, finish) =
+                engine.submit(Job::new(prompt.to_vec(), params.clone()))?.blocking_rest()?;
             if finish != Finish::Length {
                 continue;
             }
@@ -76,7 +77,8 @@ impl Answer {
     /// Seconds that the engine takes to give the answer again.
     pub(crate) fn time_inference(&self) -> Result<f64> {
         let start = Instant::now();
-        let (output, _) = decode(&self.engine, &self.request.prompt, &self.request.params)?;
+        let job = Job::new(self.request.prompt.clone(), self.request.params.clone());
+        let (output, _) = self.engine.submit(job)?.blocking_rest()?;
         ensure!(output == self.output, "the engine answers differently");
         Ok(start.elapsed().as_secs_f64())
     }
@@ -86,19 +88,6 @@ impl Answer {
 pub(crate) fn engine(model: &Arc<Model>) -> Result<Arc<Engine>> {
     let config = EngineConfig { prefix_reuse: false, ..EngineConfig::default() };
     Ok(Arc::new(Engine::new(model.clone(), config)?))
-}
-
-fn decode(engine: &Engine, prompt: &[u32], params: &SelectionParams) -> Result<(Vec<u32>, Finish)> {
-    let mut stream = engine.submit(Job::new(prompt.to_vec(), params.clone()))?;
-    let mut output = Vec::new();
-    while let Some(event) = stream.blocking_next() {
-        match event {
-            Event::Token(token) => output.push(token.id),
-            Event::Finished(end) => return Ok((output, end.finish)),
-            Event::Failed(error) => return Err(error.into()),
-        }
-    }
-    bail!("the engine went away")
 }
 
 /// A receipt whose sequencer, node and user are one key. It is true in all that a proof is about.

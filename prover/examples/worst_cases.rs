@@ -11,14 +11,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use monai_engine::{Engine, EngineConfig, Event, Job};
+use monai_engine::{Engine, EngineConfig, Job};
 use monai_inference::shape::Shape;
 use monai_inference::tensor::Tensor;
 use monai_inference::{Preimage, Public, RegisteredModel, verify};
 use monai_model::artefact::Model;
 use monai_protocol::types::Domain;
 use monai_protocol::{
-    Address, Amount, Assurance, Blinding, ChainId, Finish, Request, SelectionParams, output_commitment,
+    Address, Amount, Assurance, Blinding, ChainId, Request, SelectionParams, output_commitment,
 };
 use monai_prover::commit::Srs;
 use monai_prover::{
@@ -138,19 +138,6 @@ fn cases(model: &Model, ids: usize) -> Vec<Case> {
     ]
 }
 
-fn decode(engine: &Engine, case: &Case) -> Result<(Vec<u32>, Finish)> {
-    let mut stream = engine.submit(Job::new(case.prompt.clone(), case.params.clone()))?;
-    let mut output = Vec::new();
-    while let Some(event) = stream.blocking_next() {
-        match event {
-            Event::Token(token) => output.push(token.id),
-            Event::Finished(end) => return Ok((output, end.finish)),
-            Event::Failed(error) => return Err(error.into()),
-        }
-    }
-    Err("the engine went away".into())
-}
-
 #[allow(clippy::too_many_arguments)]
 fn run(
     case: &Case,
@@ -161,7 +148,8 @@ fn run(
     registered: Option<&RegisteredModel>,
     srs: &Srs,
 ) -> Result<()> {
-    let (output, finish) = decode(engine, case)?;
+    let (output, finish) =
+        engine.submit(Job::new(case.prompt.clone(), case.params.clone()))?.blocking_rest()?;
     let request = Request {
         domain: Domain { chain_id: ChainId(31_337), rollup: Address([0; 20]) },
         model: model.id,

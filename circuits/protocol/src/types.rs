@@ -242,6 +242,19 @@ impl Finish {
         self as u8
     }
 
+    /// The word for it, as receipts write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::Cancelled => "cancelled",
+            Self::Refused => "refused",
+            Self::Missed => "missed",
+            Self::Busy => "busy",
+        }
+    }
+
     /// True if the attempt gave an answer, so that it ends its slot.
     #[must_use]
     pub fn answered(self) -> bool {

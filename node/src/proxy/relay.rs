@@ -92,7 +92,7 @@ struct Relay {
     id: String,
     told: Told,
     /// Made when the stream's first chunk has shown that the request has its slot.
-    spoken: Option<Spoken>,
+    spoken: Option<Arc<Spoken>>,
     /// Text of the chunk with the finish reason, kept back until the answer is verified.
     last: Option<String>,
 }
@@ -159,7 +159,7 @@ impl Relay {
                 let intake = intake(&only_choice(chunk)?["monai"], &prepared.signed, sequencer)
                     .map_err(Fault::from)?;
                 id.clone_into(&mut self.id);
-                let spoken = Spoken::new(&self.ask, &prepared.signed, self.id.clone());
+                let spoken = Arc::new(Spoken::new(&self.ask, &prepared.signed, self.id.clone()));
                 self.send(spoken.first(&intake).to_string()).await?;
                 self.told.intake = Some(intake);
                 self.spoken.insert(spoken).clone()

@@ -125,6 +125,25 @@ impl TokenStream {
         self.watch(event)
     }
 
+    /// All ids that are still to come, and how the answer ends, for threads outside an async runtime.
+    ///
+    /// # Errors
+    /// What stopped the job.
+    ///
+    /// # Panics
+    /// As [`Self::blocking_next`].
+    pub fn blocking_rest(mut self) -> Result<(Vec<u32>, Finish), EngineError> {
+        let mut ids = Vec::new();
+        loop {
+            match self.blocking_next() {
+                Some(Event::Token(token)) => ids.push(token.id),
+                Some(Event::Finished(end)) => return Ok((ids, end.finish)),
+                Some(Event::Failed(error)) => return Err(error),
+                None => return Err(EngineError::Stopped),
+            }
+        }
+    }
+
     /// An engine that goes away without an end has stopped; the end is told once.
     fn watch(&mut self, event: Option<Event>) -> Option<Event> {
         match event {

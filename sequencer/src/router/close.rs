@@ -84,7 +84,7 @@ impl Router {
                 meta: self.leaf_meta(run, failed.index, retry, 0, finish),
             });
         }
-        let finish = end.as_ref().map_or("none", |(leaf, _)| finish_name(leaf.meta.finish));
+        let finish = end.as_ref().map_or("none", |(leaf, _)| leaf.meta.finish.name());
         let n_out = end.as_ref().map_or(0, |(leaf, _)| leaf.meta.n_out);
         let mut change = Change::default();
         let key = keys::slot(&model, lane, slot);
@@ -183,16 +183,5 @@ impl Router {
         let agreed = millis.abs_diff(theirs.done_ms.checked_sub(theirs.received_ms)?) <= agreement;
         let counts = agreed && ours.resumed_from == 0 && millis > 0 && !run.open.lane.by_preference();
         counts.then(|| SpeedSample { node: a.node, tokens: u64::from(theirs.n_out), millis })
-    }
-}
-
-fn finish_name(finish: Finish) -> &'static str {
-    match finish {
-        Finish::Stop => "stop",
-        Finish::Length => "length",
-        Finish::Cancelled => "cancelled",
-        Finish::Refused => "refused",
-        Finish::Missed => "missed",
-        Finish::Busy => "busy",
     }
 }

@@ -5,7 +5,6 @@
 //! holds a prefix of them. A ticket resolves once its change is on disk.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -82,7 +81,6 @@ impl Ticket {
 /// The thread that writes.
 pub(super) struct Writer {
     orders: Sender<Order>,
-    failed: Arc<AtomicBool>,
     /// Cancelled once a write has failed.
     broken: CancellationToken,
     thread: Option<JoinHandle<()>>,
@@ -91,15 +89,13 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn start(db: Arc<DB>, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
         let (orders, inbox) = channel();
-        let failed = Arc::new(AtomicBool::new(false));
-        let flag = failed.clone();
         let broken = CancellationToken::new();
         let broke = broken.clone();
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || run(&db, &inbox, &flag, &broke, &metrics))
+            .spawn(move || run(&db, &inbox, &broke, &metrics))
             .map_err(|e| StoreError::Io(e.to_string()))?;
-        Ok(Self { orders, failed, broken, thread: Some(thread) })
+        Ok(Self { orders, broken, thread: Some(thread) })
     }
 
     /// Hands a change over. Changes are written in the order of these calls.
@@ -115,7 +111,7 @@ impl Writer {
     }
 
     pub(super) fn failed(&self) -> bool {
-        self.failed.load(Ordering::Acquire)
+        self.broken.is_cancelled()
     }
 
     /// Resolves once a write has failed.
@@ -134,7 +130,7 @@ impl Drop for Writer {
     }
 }
 
-fn run(db: &DB, inbox: &Receiver<Order>, failed: &AtomicBool, broken: &CancellationToken, metrics: &Metrics) {
+fn run(db: &DB, inbox: &Receiver<Order>, broken: &CancellationToken, metrics: &Metrics) {
     let mut stop = false;
     while !stop {
         let Ok(first) = inbox.recv() else { return };
@@ -153,14 +149,14 @@ fn run(db: &DB, inbox: &Receiver<Order>, failed: &AtomicBool, broken: &Cancellat
         }
         let began = Instant::now();
         // After a failed write the store may lack a change that later ones build on, so none may follow.
-        let result = if failed.load(Ordering::Acquire) {
+        let result = if broken.is_cancelled() {
             Err(StoreError::Failed)
         } else {
             write(db, group.iter().map(|(c, _)| c))
         };
         metrics.store_write(began.elapsed(), group.len());
         if let Err(error) = &result
-            && !failed.swap(true, Ordering::AcqRel)
+            && !broken.is_cancelled()
         {
             tracing::error!(%error, "the store failed; no further request is accepted");
             broken.cancel();

@@ -91,8 +91,8 @@ fn matches(args: &Args, public: &Public) -> Result<(), Refusal> {
     same("output", public.output.to_string(), args.output.map(|o| o.to_string()))?;
     same("n_in", public.n_in.to_string(), args.n_in.map(|n| n.to_string()))?;
     same("n_out", public.n_out.to_string(), args.n_out.map(|n| n.to_string()))?;
-    let finish = report::finish(public.finish).to_owned();
-    same("finish", finish, args.finish.map(|f| report::finish(f.into()).to_owned()))
+    let finish = public.finish.name().to_owned();
+    same("finish", finish, args.finish.map(|f| monai_protocol::Finish::from(f).name().to_owned()))
 }
 
 fn run(args: &Args) -> Result<Report, Refusal> {

@@ -6,20 +6,8 @@ use std::time::Duration;
 use monai_inference::commitment::SetupKind;
 use monai_inference::{Public, RegisteredModel};
 use monai_protocol::codec::encode_hex;
-use monai_protocol::{Finish, ModelId, OutputCommitment, RequestCommitment};
+use monai_protocol::{ModelId, OutputCommitment, RequestCommitment};
 use serde::Serialize;
-
-/// A finish as receipts write it.
-pub(crate) const fn finish(finish: Finish) -> &'static str {
-    match finish {
-        Finish::Stop => "stop",
-        Finish::Length => "length",
-        Finish::Cancelled => "cancelled",
-        Finish::Refused => "refused",
-        Finish::Missed => "missed",
-        Finish::Busy => "busy",
-    }
-}
 
 /// What a valid proof shows.
 #[derive(Debug, Serialize)]
@@ -50,7 +38,7 @@ impl Report {
             output: public.output,
             n_in: public.n_in,
             n_out: public.n_out,
-            finish: finish(public.finish),
+            finish: public.finish.name(),
             setup: model.key().kind().to_string(),
             setup_key: encode_hex(&model.key().digest()),
             secure_setup: model.key().kind() == SetupKind::Ceremony,
