@@ -54,7 +54,7 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
     println!("  {:<18} {}", "model commitment", found.model);
     println!("  {:<18} {}", "request", public.request);
     println!("  {:<18} {}", "output", public.output);
-    println!("  {:<18} {} in, {} out, {:?}", "ids", public.n_in, public.n_out, public.finish);
+    println!("  {:<18} {} in, {} out, {}", "ids", public.n_in, public.n_out, public.finish.name());
     println!("  {:<18} {}", "setup", found.setup);
     Ok(())
 }
