@@ -8,7 +8,7 @@ SHELL := /bin/bash
 ENV := source node/scripts/env.sh &&
 TARGET = $${CARGO_TARGET_DIR:-target}/debug
 
-.PHONY: help setup build devnet test test-rust test-contracts test-long lint bench-engine bench-proof
+.PHONY: help setup build devnet test test-rust test-contracts test-long scenario lint bench-engine bench-proof
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -20,9 +20,12 @@ build: setup ## build the `monai` program
 	@$(ENV) cargo build --workspace --bins
 	@echo "built $(TARGET)/monai"
 
-devnet: build ## three nodes, a sequencer, a real model: an OpenAI endpoint on 127.0.0.1:8645
+devnet: build ## an L1, three nodes, a sequencer, a real model: an OpenAI endpoint on 127.0.0.1:8645
 	@node/scripts/fetch-model
 	@exec $(TARGET)/monai devnet
+
+scenario: ## on a devnet that runs: delegate, pay, leave, propose and vote, by commands alone
+	@node/scripts/l1-scenario $(TARGET)/monai
 
 test: test-rust ## the tests that CI runs
 

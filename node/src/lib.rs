@@ -9,6 +9,7 @@
 //! | [`chat`], [`network`], [`openai`] | asking an endpoint |
 //! | [`proxy`], [`audit`], [`anchors`] | trusting none of its answers unseen |
 //! | [`prove`] | proofs of answers, made and verified |
+//! | `l1` | acting on L1: stake, sessions, proposals |
 //! | [`models`], [`keys`], [`home`] | what is kept on disk, and where |
 //!
 //! Deliberately absent: the integer model and its kernels (`monai-model`, `monai-engine`), the rules
@@ -26,6 +27,7 @@ pub mod engine;
 pub mod error;
 pub mod home;
 pub mod keys;
+pub(crate) mod l1;
 pub mod logging;
 pub mod models;
 pub mod network;
@@ -70,6 +72,16 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Model(command) => models::run(command, &home),
         Command::Keys(command) => keys::run(command, &home),
         Command::Network(args) => in_runtime(network::run(args, &settings.chat)),
+        Command::Stake(args) => in_runtime(l1::stake(args, &home)),
+        Command::Delegate(args) => in_runtime(l1::delegate(args, &home)),
+        Command::Undelegate(args) => in_runtime(l1::undelegate(args, &home)),
+        Command::Redelegate(args) => in_runtime(l1::redelegate(args, &home)),
+        Command::Unbond(args) => in_runtime(l1::unbond(args, &home)),
+        Command::Withdraw(args) => in_runtime(l1::withdraw(args, &home)),
+        Command::Claim(args) => in_runtime(l1::claim(args, &home)),
+        Command::Session(command) => in_runtime(l1::session(command, &home)),
+        Command::Subscribe(args) => in_runtime(l1::subscribe(args, &home)),
+        Command::Gov(command) => in_runtime(l1::gov(command, &home)),
         Command::Store(command) => sequencer::store(command, &home),
         Command::Completions { .. } => Ok(()),
     }

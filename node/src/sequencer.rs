@@ -140,7 +140,11 @@ fn read_network(path: &Path) -> Result<toml::Table> {
 /// # Errors
 /// What the store says.
 pub fn store(command: StoreCommand, home: &Home) -> Result<()> {
-    let default = || home.devnet().join("sequencer").join("store");
+    let default = || {
+        let devnet = crate::devnet::Layout::new(home.devnet());
+        let with_l1 = devnet.l1_sequencer().join("store");
+        if with_l1.is_dir() { with_l1 } else { home.devnet().join("sequencer").join("store") }
+    };
     match command {
         StoreCommand::Backup { dir, to } => {
             let dir = dir.unwrap_or_else(default);

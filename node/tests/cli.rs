@@ -58,7 +58,7 @@ fn exit_codes_say_what_kind_of_failure_it_is() {
     assert_eq!(code(&["chat", "hello", "--url", "ftp://x"]), 2);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
-    let (code, _, err) = text(&run(monai(dir.path()).args(["devnet", "--port", &port])));
+    let (code, _, err) = text(&run(monai(dir.path()).args(["devnet", "--no-l1", "--port", &port])));
     assert_eq!(code, 5);
     assert!(err.contains(&port) && err.contains("another program listens there"), "{err}");
     std::fs::write(dir.path().join("monai.toml"), "[node]\nmax_streams = 3\n").unwrap();
@@ -164,7 +164,7 @@ fn a_devnet_runs_restarts_and_stops() {
     let log = home.path().join("devnet.log");
     let start = || {
         let mut command = monai(home.path());
-        Daemon::start(command.args(["devnet", "--port", "0", "--model", "tiny"]), &log)
+        Daemon::start(command.args(["devnet", "--no-l1", "--port", "0", "--model", "tiny"]), &log)
     };
     let mut devnet = start();
     let url = devnet.line("ready ");
@@ -177,7 +177,8 @@ fn a_devnet_runs_restarts_and_stops() {
     // Audit finds anchors and model by itself.
     let (code, out, err) = text(&run(monai(home.path()).args(["audit", "r.json", "--reexecute"])));
     assert_eq!(code, 0, "{out}{err}");
-    let (code, _, err) = text(&run(monai(home.path()).args(["devnet", "--port", "0", "--model", "tiny"])));
+    let (code, _, err) =
+        text(&run(monai(home.path()).args(["devnet", "--no-l1", "--port", "0", "--model", "tiny"])));
     assert_eq!(code, 5, "{err}");
     assert!(err.contains("another devnet runs"), "{err}");
 

@@ -43,7 +43,9 @@ impl RealNet {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("devnet.log");
         let mut command = monai(&home);
-        command.args(["devnet", "--port", "0", "--gguf"]).arg(cache.join("SmolLM2-135M-Instruct.Q4_1.gguf"));
+        command
+            .args(["devnet", "--no-l1", "--port", "0", "--gguf"])
+            .arg(cache.join("SmolLM2-135M-Instruct.Q4_1.gguf"));
         let daemon = Daemon::start(command.arg("--dir").arg(dir.path().join("net")), &log);
         let url = daemon.line("ready ");
         Self { home, client: Client::new(&url, "devnet"), log, _dir: dir, daemon }

@@ -34,12 +34,17 @@ pub struct SequencerConfig {
     pub rollup: Address,
     /// Keys that may use the API. Stored as hashes; see [`ApiKeyHash::of`].
     pub api_keys: Vec<ApiKey>,
-    /// Registered operators and their stakes, as JSON `{"operators": [Operator, …]}`. Read at start and
-    /// again before each epoch's table is fixed, until L1 supplies the stakes.
+    /// Without L1: registered operators and their stakes, as JSON `{"operators": [Operator, …]}`. Read at start and
+    /// again before each epoch's table is fixed.
+    #[serde(default)]
     pub stakes_file: PathBuf,
-    /// The protocol's parameters, until L1 supplies them.
+    /// The protocol's parameters. With L1, those that it governs take the place of these.
     #[serde(default)]
     pub parameters: Parameters,
+    /// L1, from which stakes, keys, models, parameters and the calendar are read. Without it, stakes come from
+    /// `stakes_file` and epochs from this machine's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub l1: Option<crate::l1::L1Config>,
     /// Bounds on what clients may ask.
     #[serde(default)]
     pub limits: Limits,
@@ -101,7 +106,7 @@ pub struct ApiKey {
     pub canary: bool,
 }
 
-/// A registered operator, as the devnet's stakes file has it.
+/// A registered operator: a line of the stakes file, or a row of L1's node table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Operator {

@@ -1,6 +1,6 @@
 //! The sequencer: the OpenAI API, slots and draws, the node hub, receipts, batches and epochs.
 //!
-//! Deliberately absent: engines, provers and anything of L1. The sequencer computes no token; it draws
+//! Deliberately absent: engines and provers; transactions on L1, which is only read. The sequencer computes no token; it draws
 //! nodes, relays what they sign, checks it and keeps the evidence. `README.md` beside this crate is the
 //! API reference and lists what is kept of prompts and what survives a crash.
 
@@ -13,6 +13,7 @@ mod catalogue;
 mod clock;
 mod config;
 mod hub;
+mod l1;
 mod ledger;
 mod metrics;
 pub mod openai;
@@ -27,6 +28,7 @@ pub use config::{
     ApiKey, Canary, Intervals, KeyLimits, Limits, Operator, Retention, SequencerConfig, ServedModel,
     StakesFile, Timeouts,
 };
+pub use l1::{BatchPoster, L1Config, L1Error, PostError};
 pub use ledger::LedgerError;
 pub use secret::{ApiKeyHash, Secret32};
 pub use server::{RunningSequencer, Sequencer, StartError};

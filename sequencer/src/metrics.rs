@@ -40,6 +40,14 @@ pub(crate) struct Metrics {
     pub(crate) recovered: IntCounter,
     /// Receipts whose plaintext was deleted.
     pub(crate) erased: IntCounter,
+    /// 1 while L1 answers; 0 while it is away, or is not used.
+    pub(crate) l1_up: IntGauge,
+    /// The newest confirmed block of L1.
+    pub(crate) l1_block: IntGauge,
+    /// Reorgs of confirmed blocks.
+    pub(crate) l1_reorgs: IntCounter,
+    /// Reorgs that contradict a table in use.
+    pub(crate) l1_conflicts: IntCounter,
     build: IntGaugeVec,
     store_write: Histogram,
     store_group: Histogram,
@@ -86,6 +94,10 @@ impl Metrics {
             canaries: counters("canaries_total", "Canaries by outcome.", &["model", "outcome"])?,
             recovered: counter("recovered_slots_total", "Slots closed after a crash.")?,
             erased: counter("erased_receipts_total", "Receipts whose plaintext was deleted.")?,
+            l1_up: gauge("l1_up", "Whether L1 answers.")?,
+            l1_block: gauge("l1_block", "The newest confirmed block of L1.")?,
+            l1_reorgs: counter("l1_reorgs_total", "Reorgs of confirmed blocks.")?,
+            l1_conflicts: counter("l1_conflicts_total", "Reorgs that contradict a table in use.")?,
             build: add(&r, IntGaugeVec::new(Opts::new("build_info", "The program."), &["version"]))?,
             store_write: histogram("store_write_seconds", "Synced writes.", &WRITE_SECONDS)?,
             store_group: histogram("store_group_changes", "Changes in a synced write.", &COUNTS)?,

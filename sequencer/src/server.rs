@@ -21,7 +21,9 @@ use crate::catalogue::Catalogue;
 use crate::clock::now_secs;
 use crate::config::{SequencerConfig, ms};
 use crate::hub::Hub;
+use crate::l1::L1;
 use crate::ledger::open::LedgerSetup;
+use crate::ledger::registry::Registry;
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
 use crate::router::slots::Slots;
@@ -90,6 +92,7 @@ struct Opened {
     catalogue: Arc<Catalogue>,
     ledger: Arc<Ledger>,
     slots: Slots,
+    l1: Option<Arc<L1>>,
 }
 
 impl Sequencer {
@@ -154,7 +157,7 @@ impl Sequencer {
             tracing::warn!(slots = recovered, "closing slots that the last run left open");
         }
         let stop = CancellationToken::new();
-        let background = background(&config, &api, &stop)?;
+        let background = background(&config, &api, opened.l1, &stop)?;
         let server = tokio::spawn(accept::serve(
             listener,
             routes(api.clone()),
@@ -240,6 +243,9 @@ fn check(config: &SequencerConfig) -> Result<(), StartError> {
     {
         return wrong("limits must be positive");
     }
+    if config.l1.is_none() && config.stakes_file.as_os_str().is_empty() {
+        return wrong("neither l1 nor stakes_file says where stakes come from");
+    }
     let i = &config.intervals;
     if i.batch_ms == 0 || i.batch_leaves == 0 || i.batch_leaves > monai_protocol::blob::MAX_BATCH_LEAVES {
         return wrong("intervals.batch_ms and batch_leaves must be positive, and leaves fit a batch");
@@ -251,28 +257,47 @@ fn check(config: &SequencerConfig) -> Result<(), StartError> {
 fn open(config: &SequencerConfig, key: Arc<SecretKey>, metrics: Arc<Metrics>) -> Result<Opened, StartError> {
     let store = Arc::new(Store::open(&config.data_dir, &config.domain(), metrics.clone())?);
     let catalogue = Arc::new(Catalogue::load(&config.model_dir, &config.models)?);
+    let l1 = l1(config, &metrics)?;
     let ledger = Arc::new(Ledger::open(LedgerSetup {
         store: store.clone(),
         key,
         metrics,
         intervals: config.intervals,
-        stakes_file: config.stakes_file.clone(),
+        registry: Registry::new(config.stakes_file.clone(), l1.clone()),
         models: config.models.iter().map(|m| m.id).collect(),
         domain: config.domain(),
         parameters: config.parameters.clone(),
     })?);
     let view = Arc::new(ledger.view(ledger.clock().epoch)?);
     let slots = Slots::open(store.clone(), view)?;
-    Ok(Opened { store, catalogue, ledger, slots })
+    Ok(Opened { store, catalogue, ledger, slots, l1 })
 }
 
+fn l1(config: &SequencerConfig, metrics: &Arc<Metrics>) -> Result<Option<Arc<L1>>, StartError> {
+    let Some(given) = &config.l1 else { return Ok(None) };
+    let served = config.models.iter().map(|m| m.id).collect();
+    let runtime = tokio::runtime::Handle::current();
+    let l1 = L1::new(given, config.parameters.clone(), served, metrics.clone(), runtime)
+        .map_err(LedgerError::from)?;
+    if !l1.serves(&config.domain()) {
+        return Err(StartError::Config("chain_id and rollup are not those of l1.addresses".into()));
+    }
+    Ok(Some(Arc::new(l1)))
+}
+
+/// Who may connect: everybody who is registered, and whoever a table that is in use or fixed still names.
 fn registered(ledger: &Ledger) -> Result<BTreeSet<monai_protocol::Address>, LedgerError> {
-    Ok(ledger.stakes()?.operators.iter().map(|o| o.operator).collect())
+    let mut nodes: BTreeSet<_> = ledger.stakes()?.operators.iter().map(|o| o.operator).collect();
+    let state = ledger.state();
+    let tables = state.epoch.models.values().flat_map(|m| [&m.current, &m.next]).flatten();
+    nodes.extend(tables.flat_map(|t| t.entries.iter().map(|e| e.node)));
+    Ok(nodes)
 }
 
 fn background(
     config: &SequencerConfig,
     api: &Arc<Api>,
+    l1: Option<Arc<L1>>,
     stop: &CancellationToken,
 ) -> Result<TaskTracker, StartError> {
     let tasks = TaskTracker::new();
@@ -286,6 +311,9 @@ fn background(
         });
     };
     until_stop(Box::pin(keep_ledger(api.clone(), ms(config.intervals.batch_ms))));
+    if let Some(l1) = l1 {
+        until_stop(Box::pin(l1.follow()));
+    }
     let router = api.router.clone();
     until_stop(Box::pin(async move {
         loop {
@@ -309,7 +337,9 @@ fn background(
 async fn keep_ledger(api: Arc<Api>, every: std::time::Duration) {
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut epoch = api.router.ledger.clock().epoch;
+    // Tables change when the router's epoch begins, the registered operators when the state's does.
+    let epochs = || (api.router.ledger.clock().epoch, api.router.ledger.state().epoch.epoch);
+    let mut epoch = epochs();
     loop {
         ticks.tick().await;
         let router = api.router.clone();
@@ -319,7 +349,7 @@ async fn keep_ledger(api: Arc<Api>, every: std::time::Duration) {
             Ok(Err(error)) => tracing::error!(%error, "batches or epochs can't go on"),
             Err(error) => tracing::error!(%error, "the ledger's thread failed"),
         }
-        let now = api.router.ledger.clock().epoch;
+        let now = epochs();
         if now != epoch {
             epoch = now;
             match registered(&api.router.ledger) {

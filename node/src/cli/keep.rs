@@ -159,7 +159,7 @@ Examples:
   monai store backup --to /backup/monai-2026-11-22
   pkill -USR1 -f 'monai .*sequencer'")]
     Backup {
-        /// The store [default: MONAI_HOME/devnet/sequencer/store]
+        /// The store [default: that of the devnet in MONAI_HOME]
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
         /// A folder that does not exist yet
@@ -168,7 +168,7 @@ Examples:
     },
     /// Bring a store of an older version to this one
     Migrate {
-        /// The store [default: MONAI_HOME/devnet/sequencer/store]
+        /// The store [default: that of the devnet in MONAI_HOME]
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },

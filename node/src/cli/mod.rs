@@ -4,16 +4,24 @@
 //! So each option has one name, and the order flag > environment > file > default is one function.
 
 mod ask;
+mod chain;
+mod gov;
 mod keep;
 mod layered;
 mod prove;
+mod pay;
 mod serve;
+mod stake;
 
 pub use ask::{AuditArgs, ChatOptions, NetworkArgs, ProxyOptions, Reexecute};
+pub use chain::ChainArgs;
+pub use gov::{Ballot, GovCommand, ProposalArgs, ProposalText, ProposeCommand};
 pub use keep::{KeysCommand, ModelCommand, PasswordArgs, StoreCommand};
 pub use layered::Layered;
 pub use prove::{ProveArgs, SetupArgs, VerifyArgs};
+pub use pay::{SessionCommand, SubscribeArgs};
 pub use serve::{DevnetOptions, EngineKind, NodeOptions, SequencerOptions};
+pub use stake::{ClaimArgs, DelegateArgs, RedelegateArgs, StakeArgs, UnbondArgs, WithdrawArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
@@ -102,6 +110,28 @@ pub enum Command {
     Keys(KeysCommand),
     /// Nodes, scores and weights of a network
     Network(NetworkArgs),
+    /// Bond own stake of an operator, or register one
+    Stake(StakeArgs),
+    /// Delegate stake to an operator
+    Delegate(DelegateArgs),
+    /// Start withdrawing delegated stake
+    Undelegate(DelegateArgs),
+    /// Move delegated stake to another operator
+    Redelegate(RedelegateArgs),
+    /// Start withdrawing an operator's own stake
+    Unbond(UnbondArgs),
+    /// Take out stake that has waited for the unbonding time
+    Withdraw(WithdrawArgs),
+    /// Claim rewards of stake
+    Claim(ClaimArgs),
+    /// Escrows that pay the sequencer by vouchers: open, fund, voucher, redeem, close, exit, show
+    #[command(subcommand)]
+    Session(SessionCommand),
+    /// Subscribe to a plan, or end a subscription
+    Subscribe(SubscribeArgs),
+    /// Proposals: propose, vote, queue, execute, settle, list
+    #[command(subcommand)]
+    Gov(GovCommand),
     /// The sequencer's store: backup, migrate
     #[command(subcommand)]
     Store(StoreCommand),

@@ -35,9 +35,14 @@ Prints a line `ready http://127.0.0.1:8645/v1` once a real answer has come back,
 foreground. Ctrl-C or SIGTERM stops everything; the next run continues with the same keys, receipts
 and epochs. The API key is `devnet`.
 
+Stakes, keys, models and parameters are read from an L1 of its own: an anvil with MonAI's contracts, compiled and
+deployed from the checkout by the Foundry toolchain that npm installs there. --no-l1 does without: stakes then
+come from a file.
+
 Examples:
   monai devnet
-  monai devnet --port 9000 --dir /tmp/net
+  monai devnet --no-l1
+  monai devnet --port 9000 --l1-port 0 --dir /tmp/net
   monai devnet --gguf SmolLM2-135M-Instruct.Q4_1.gguf")]
 pub struct DevnetOptions {
     /// Port of the OpenAI endpoint on 127.0.0.1; 0 takes a free one [default: 8645]
@@ -58,8 +63,17 @@ pub struct DevnetOptions {
     /// Engine of the nodes [default: cpu]
     #[arg(long, env = "MONAI_DEVNET_ENGINE")]
     pub engine: Option<EngineKind>,
+    /// Run no L1: stakes come from a file, epochs from this machine's clock
+    #[arg(long, env = "MONAI_DEVNET_NO_L1")]
+    pub no_l1: bool,
+    /// Port of the L1's JSON-RPC endpoint on 127.0.0.1; 0 takes a free one [default: 8545]
+    #[arg(long, env = "MONAI_DEVNET_L1_PORT")]
+    pub l1_port: Option<u16>,
+    /// Folder of the contracts' sources and tools [default: ./contracts]
+    #[arg(long, env = "MONAI_DEVNET_CONTRACTS", value_name = "DIR")]
+    pub contracts: Option<PathBuf>,
 }
-layered!(DevnetOptions { port, dir, gguf, model, nodes, engine });
+layered!(DevnetOptions { port, dir, gguf, model, nodes, engine, no_l1, l1_port, contracts });
 
 /// `monai node`, and `[node]` in the file.
 #[derive(Args, Deserialize, Debug, Clone, Default)]

@@ -21,7 +21,9 @@ const TAIL_LINES: usize = 15;
 pub(super) struct Plan {
     /// Name in messages, and of the log file.
     pub(super) name: String,
-    /// Arguments of this program.
+    /// What runs; this program itself if absent.
+    pub(super) program: Option<PathBuf>,
+    /// Its arguments.
     pub(super) arguments: Vec<String>,
     /// Standard error goes here, appended.
     pub(super) log: PathBuf,
@@ -99,7 +101,10 @@ impl Running {
 
 fn spawn(plan: &Plan) -> Result<(Child, Option<ChildStdin>)> {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(&plan.log).at(&plan.log)?;
-    let program = std::env::current_exe().map_err(|e| Error::Local(format!("this program's path: {e}")))?;
+    let program = match &plan.program {
+        Some(program) => program.clone(),
+        None => std::env::current_exe().map_err(|e| Error::Local(format!("this program's path: {e}")))?,
+    };
     let mut command = Command::new(&program);
     // The devnet's own files say everything; a variable meant for another node must not leak in.
     for (name, _) in std::env::vars_os() {
@@ -115,7 +120,7 @@ fn spawn(plan: &Plan) -> Result<(Child, Option<ChildStdin>)> {
 }
 
 /// The last lines of a log.
-fn tail(path: &Path) -> String {
+pub(super) fn tail(path: &Path) -> String {
     let text = std::fs::read(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&text[text.len().saturating_sub(16 << 10)..]).into_owned();
     let lines: Vec<_> = text.lines().collect();

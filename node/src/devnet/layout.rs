@@ -27,18 +27,50 @@ impl Layout {
     }
 
     /// The random password of this devnet's keystores.
-    pub(super) fn password(&self) -> PathBuf {
+    #[must_use]
+    pub fn password(&self) -> PathBuf {
         self.root.join("password")
     }
 
-    /// Keystores of the sequencer and the nodes.
-    pub(super) fn keys(&self) -> PathBuf {
+    /// Keystores of the sequencer, the nodes and those who own, hold and use.
+    #[must_use]
+    pub fn keys(&self) -> PathBuf {
         self.root.join("keys")
     }
 
-    /// The sequencer's folder; its store is in `store`.
+    /// The sequencer's folder without an L1; its store is in `store`.
     pub(super) fn sequencer(&self) -> PathBuf {
         self.root.join("sequencer")
+    }
+
+    /// Everything that belongs to one L1: its state, where its contracts are, and the sequencer that follows it.
+    /// Deleting it founds a new chain.
+    #[must_use]
+    pub fn l1(&self) -> PathBuf {
+        self.root.join("l1")
+    }
+
+    /// The sequencer's folder with an L1.
+    #[must_use]
+    pub fn l1_sequencer(&self) -> PathBuf {
+        self.l1().join("sequencer")
+    }
+
+    /// The chain's state, which anvil writes.
+    pub(super) fn chain_state(&self) -> PathBuf {
+        self.l1().join("chain.json")
+    }
+
+    /// Where the contracts are.
+    #[must_use]
+    pub fn addresses(&self) -> PathBuf {
+        self.l1().join("addresses.json")
+    }
+
+    /// URL of the chain's JSON-RPC endpoint.
+    #[must_use]
+    pub fn rpc(&self) -> PathBuf {
+        self.l1().join("rpc")
     }
 
     /// The sequencer's network file.

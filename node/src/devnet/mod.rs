@@ -1,10 +1,11 @@
 //! `monai devnet`: a whole network of child processes on this machine.
 //!
 //! The parent starts the sequencer and the nodes as children of this same program, restarts those
-//! that die, and keeps the anchors file up to date. Children end when their standard input ends, so
+//! that die, and keeps the anchors file up to date. Unless told otherwise it also runs an L1, see `l1`. Children end when their standard input ends, so
 //! they can't outlive the parent, however it dies.
 
 mod child;
+mod l1;
 mod layout;
 mod model;
 mod ready;
@@ -23,7 +24,7 @@ use crate::openai::Endpoint;
 use crate::stop::{StopSources, stop_signal};
 use child::{Plan, Running};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use setup::Parts;
+use setup::{Keys, Place, Wiring};
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -57,18 +58,40 @@ pub async fn run(options: DevnetOptions, home: &Home) -> Result<()> {
     let listen = crate::sequencer::free(listen).await?;
     let store = ModelStore::new(home.models());
     let models = model::models(&options, &store)?;
-    let parts = setup::prepare(&layout, &store, &models, listen, nodes, options.engine.unwrap_or_default())?;
-    let mut children = start(&layout, home, &parts)?;
-    let url = format!("http://{}/v1", parts.listen);
+    let keys = Keys::prepare(&layout, nodes, !options.no_l1)?;
+    let l1 = if options.no_l1 {
+        None
+    } else {
+        let tools = l1::Tools::find(options.contracts.as_deref()).await?;
+        let port = options.l1_port.unwrap_or(l1::DEFAULT_PORT);
+        Some(l1::start(&layout, &tools, port, &keys, &models).await?)
+    };
+    let place = l1.as_ref().map(|l1| Place { rpc: l1.rpc.clone(), rollup: l1.addresses.rollup.into() });
+    let engine = options.engine.unwrap_or_default();
+    setup::prepare(
+        &layout,
+        &keys,
+        &Wiring { store: &store, models: &models, listen, engine, l1: place.clone() },
+    )?;
+    let mut children = start(&layout, home, &keys, place.is_some())?;
+    let chain = l1.map(|l1| l1.child);
+    let with_chain = chain.is_some();
+    children.extend(chain);
+    let url = format!("http://{listen}/v1");
     let endpoint = Endpoint::new(&url, Some(crate::chat::DEFAULT_API_KEY.into()))?;
-    let outcome = supervise(&layout, &mut children, &endpoint, &models[0].name, stop).await;
+    let outcome = supervise(&layout, &mut children, &endpoint, &models[0].name, place.as_ref(), stop).await;
     // All at once: each gets its patience, and nodes drain while the sequencer still takes their answers.
     eprintln!("stopping");
+    let chain = if with_chain { children.pop() } else { None };
     let mut children = children.into_iter();
     let sequencer = children.next();
     futures_util::future::join_all(children.map(|c| c.stop(STOP_PATIENCE))).await;
     if let Some(sequencer) = sequencer {
         sequencer.stop(STOP_PATIENCE).await;
+    }
+    // Last, so that nobody saw it go away. It writes its state now.
+    if let Some(chain) = chain {
+        chain.stop(STOP_PATIENCE).await;
     }
     outcome
 }
@@ -87,7 +110,7 @@ fn lock(layout: &Layout) -> Result<File> {
 }
 
 /// Starts the sequencer first, then the nodes, which dial until it answers.
-fn start(layout: &Layout, home: &Home, parts: &Parts) -> Result<Vec<Running>> {
+fn start(layout: &Layout, home: &Home, keys: &Keys, with_l1: bool) -> Result<Vec<Running>> {
     let text = |p: &std::path::Path| p.display().to_string();
     let home = vec!["--home".to_owned(), text(home.root())];
     let mut sequencer = home.clone();
@@ -101,15 +124,19 @@ fn start(layout: &Layout, home: &Home, parts: &Parts) -> Result<Vec<Running>> {
     sequencer.extend(["--config".into(), text(&empty), "sequencer".into()]);
     sequencer.extend([
         "--dir".into(),
-        text(&layout.sequencer()),
+        text(&if with_l1 { layout.l1_sequencer() } else { layout.sequencer() }),
         "--network".into(),
         text(&layout.network()),
     ]);
-    sequencer.extend(["--key".into(), text(&parts.sequencer.path)]);
+    sequencer.extend(["--key".into(), text(&keys.sequencer.path)]);
     sequencer.extend(["--password-file".into(), text(&layout.password()), "--stop-with-stdin".into()]);
-    let mut plans =
-        vec![Plan { name: "sequencer".into(), arguments: sequencer, log: layout.log("sequencer") }];
-    for key in &parts.nodes {
+    let mut plans = vec![Plan {
+        name: "sequencer".into(),
+        program: None,
+        arguments: sequencer,
+        log: layout.log("sequencer"),
+    }];
+    for key in &keys.nodes {
         let mut node = home.clone();
         node.extend([
             "--config".into(),
@@ -117,7 +144,12 @@ fn start(layout: &Layout, home: &Home, parts: &Parts) -> Result<Vec<Running>> {
             "node".into(),
             "--stop-with-stdin".into(),
         ]);
-        plans.push(Plan { name: key.name.clone(), arguments: node, log: layout.log(&key.name) });
+        plans.push(Plan {
+            name: key.name.clone(),
+            program: None,
+            arguments: node,
+            log: layout.log(&key.name),
+        });
     }
     plans.into_iter().map(Running::start).collect()
 }
@@ -128,6 +160,7 @@ async fn supervise(
     children: &mut [Running],
     endpoint: &Endpoint,
     model: &str,
+    l1: Option<&Place>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<()> {
     let keep = async {
@@ -147,7 +180,7 @@ async fn supervise(
     let serve = async {
         ready::wait(endpoint, model).await?;
         refresh::once(endpoint, layout).await;
-        ready::announce(endpoint, model, layout);
+        ready::announce(endpoint, model, layout, l1);
         loop {
             tokio::time::sleep(REFRESH_INTERVAL).await;
             refresh::once(endpoint, layout).await;

@@ -1,6 +1,7 @@
 //! Ready means that a real answer has come back, not that a port is open.
 
 use super::layout::Layout;
+use super::setup::Place;
 use crate::error::{Error, Result};
 use crate::openai::Endpoint;
 use serde_json::json;
@@ -35,7 +36,7 @@ pub(super) async fn wait(endpoint: &Endpoint, model: &str) -> Result<()> {
 }
 
 /// Says so, in a line that scripts can wait for.
-pub(super) fn announce(endpoint: &Endpoint, model: &str, layout: &Layout) {
+pub(super) fn announce(endpoint: &Endpoint, model: &str, layout: &Layout, l1: Option<&Place>) {
     let url = endpoint.url("");
     let mut out = std::io::stdout().lock();
     // Who started this may have closed its end; the network runs on.
@@ -51,5 +52,14 @@ pub(super) fn announce(endpoint: &Endpoint, model: &str, layout: &Layout) {
          \nor `monai chat`. Everything is kept in {}. Ctrl-C stops.\n",
         layout.root().display()
     );
+    if let Some(l1) = l1 {
+        let _ = write!(
+            out,
+            "L1 is at {}, its contracts in {}. Keys: owner-1…, holder, user. Try:\n\
+             \n  monai delegate NODE 500 --key holder --dry-run     (NODE: an address of `monai network`)\n",
+            l1.rpc,
+            layout.addresses().display()
+        );
+    }
     let _ = out.flush();
 }

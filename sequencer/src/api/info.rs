@@ -45,13 +45,16 @@ pub(super) fn model(api: &Api, id: &str) -> Result<Json<Value>, ApiError> {
 
 pub(super) fn health(api: &Api) -> Response {
     let failed = api.router.store.failed();
-    let body = json!({
+    let mut body = json!({
         "status": if failed { "failed" } else { "ok" },
         "batching": if api.router.ledger.stuck() { "stuck" } else { "ok" },
         "nodes": api.router.hub.sessions().len(),
         "in_flight": api.limiter.in_flight(&api.limits),
         "unbatched_slots": api.router.ledger.waiting(),
     });
+    if let Some(l1) = api.router.ledger.l1_status() {
+        body["l1"] = json!(l1);
+    }
     let status = if failed { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     (status, Json(body)).into_response()
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use monai_protocol::fixed::ONE;
 use monai_protocol::receipt::{Signed, TrustAnchors};
-use monai_protocol::{Address, BatchHeader, EpochId, ModelId};
+use monai_protocol::{Address, BatchHeader, EpochId, ModelId, Table};
 use serde_json::{Value, json};
 
 use super::Api;
@@ -103,14 +103,24 @@ fn share(
     view: &crate::ledger::ModelView,
     state: &monai_protocol::State,
 ) -> Option<Value> {
-    let table = view.table.as_ref()?;
-    let weight = table.entries.iter().find(|e| e.node == node)?.weight;
+    let weight_in = |table: Option<&Table>| {
+        let table = table?;
+        let weight = table.entries.iter().find(|e| e.node == node)?.weight;
+        Some((weight, weight as f64 / table.total() as f64))
+    };
+    let now = weight_in(view.table.as_deref());
+    // The table of the epoch after the state's, which is fixed already: what a change of stake moves first.
+    let next = weight_in(state.epoch.models.get(id).and_then(|m| m.next.as_ref()));
+    if now.is_none() && next.is_none() {
+        return None;
+    }
     let record = state.epoch.models.get(id).and_then(|m| m.records.get(&node)).copied().unwrap_or_default();
     let counters = state.counters.models.get(id).and_then(|m| m.get(&node)).copied().unwrap_or_default();
     Some(json!({
         "model": api.catalogue.by_id(id).map(|m| m.name.clone()),
-        "score": weight.to_string(),
-        "probability": weight as f64 / table.total() as f64,
+        "score": now.map(|(weight, _)| weight.to_string()),
+        "probability": now.map_or(0.0, |(_, p)| p),
+        "next_probability": next.map_or(0.0, |(_, p)| p),
         "uptime": record.uptime.map(fraction),
         "tokens_per_second": record.speed.map(|s| s as f64 / 1e3),
         "answered": counters.answered,

@@ -6,6 +6,8 @@
 
 mod batch;
 pub(crate) mod open;
+pub(crate) mod registry;
+mod reorg;
 mod rotate;
 mod stakes;
 pub(crate) mod view;
@@ -30,6 +32,7 @@ use crate::store::{Store, StoreError};
 pub(crate) mod meta {
     pub(crate) const STATE: &[u8] = b"state";
     pub(crate) const CLOCK: &[u8] = b"clock";
+    pub(crate) const BASIS: &[u8] = b"l1_basis";
     pub(crate) const CHAIN_SECRET: &[u8] = b"chain_secret";
     pub(crate) const NONCE_MARK: &[u8] = b"nonce_mark";
 }
@@ -52,6 +55,9 @@ pub enum LedgerError {
     /// The stakes file can't be read.
     #[error("stakes file {0}: {1}")]
     Stakes(String, String),
+    /// L1 can't be read at a first start, or not used at all.
+    #[error(transparent)]
+    L1(#[from] crate::l1::L1Error),
     /// The parameters are outside their bounds.
     #[error(transparent)]
     Parameters(#[from] monai_protocol::parameters::ParameterError),
@@ -75,7 +81,9 @@ pub(crate) struct Ledger {
     domain: Domain,
     metrics: Arc<Metrics>,
     intervals: Intervals,
-    stakes: stakes::StakesSource,
+    registry: registry::Registry,
+    /// What the last transition took from L1.
+    basis: Mutex<Option<reorg::Basis>>,
     models: Vec<ModelId>,
     chain_secret: Secret32,
     /// Replaced as a whole by [`Ledger::step`], which runs one at a time.
@@ -105,9 +113,20 @@ impl Ledger {
         lock(&self.clock).clone()
     }
 
-    /// The stakes file as it is now.
+    /// Registered operators and their stakes: the file as it is now, or what L1 said at the last epoch's start.
     pub(crate) fn stakes(&self) -> Result<crate::config::StakesFile, LedgerError> {
-        self.stakes.read()
+        match &self.registry {
+            registry::Registry::File(file) => file.read(),
+            registry::Registry::L1(_) => {
+                let operators = lock(&self.basis).as_ref().map(|b| b.facts.operators.clone());
+                Ok(crate::config::StakesFile { operators: operators.unwrap_or_default() })
+            }
+        }
+    }
+
+    /// How following L1 goes; `None` without L1.
+    pub(crate) fn l1_status(&self) -> Option<crate::l1::Status> {
+        self.registry.l1().map(|l1| l1.status())
     }
 
     /// Takes in a slot whose end is durable.

@@ -1,16 +1,18 @@
 //! Opening the ledger: from genesis, or from where it stopped.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use monai_protocol::chain::HashChain;
 use monai_protocol::epoch::EpochState;
-use monai_protocol::{EpochId, ModelId, Parameters, SecretKey, Slot, State, insecure_devnet_beacon};
+use monai_protocol::{
+    EpochId, ModelId, Parameters, SecretKey, Slot, StakeSnapshot, State, insecure_devnet_beacon,
+};
 use rand::Rng as _;
 
-use super::stakes::StakesSource;
+use super::registry::{Counted, Registry};
+use super::reorg::Basis;
 use super::view::EpochView;
 use super::{LOT_LANE, Ledger, LedgerError, ModelView, PREFERENCE_LANE, meta};
 use crate::clock::now_ms;
@@ -26,7 +28,7 @@ pub(crate) struct LedgerSetup {
     pub(crate) key: Arc<SecretKey>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) intervals: Intervals,
-    pub(crate) stakes_file: PathBuf,
+    pub(crate) registry: Registry,
     pub(crate) models: Vec<ModelId>,
     pub(crate) domain: monai_protocol::Domain,
     pub(crate) parameters: Parameters,
@@ -35,17 +37,19 @@ pub(crate) struct LedgerSetup {
 impl Ledger {
     /// Opens the ledger of a store. Blocks: it derives chains and writes.
     pub(crate) fn open(setup: LedgerSetup) -> Result<Self, LedgerError> {
-        let LedgerSetup { store, key, metrics, mut intervals, stakes_file, models, domain, parameters } =
-            setup;
+        let LedgerSetup { store, key, metrics, mut intervals, registry, models, domain, parameters } = setup;
         parameters.validate()?;
         if intervals.epoch_ms == 0 {
             intervals.epoch_ms = parameters.epoch_seconds.saturating_mul(1_000);
         }
-        let stakes = StakesSource(stakes_file);
         let state: Option<State> = store.get_json(Cf::Meta, meta::STATE)?;
+        let mut basis: Option<Basis> = store.get_json(Cf::Meta, meta::BASIS)?;
+        if let (Some(l1), Some(basis)) = (registry.l1(), &basis) {
+            l1.remember(basis.facts.block);
+        }
         let (chain_secret, state, clock) = match state {
             Some(state) => {
-                if state.parameters != parameters {
+                if registry.l1().is_none() && state.parameters != parameters {
                     return Err(LedgerError::ParametersChanged);
                 }
                 let secret = store
@@ -57,7 +61,13 @@ impl Ledger {
                     .ok_or(LedgerError::Inconsistent("a state without a clock"))?;
                 (Secret32::new(secret), state, clock)
             }
-            None => genesis(&store, domain, &stakes, &models, parameters, &intervals)?,
+            None => {
+                let Counted { snapshot, parameters: governed, facts } = registry.first(&models)?;
+                basis = facts.map(|facts| Basis { facts, before: None, previous: None });
+                let parameters = governed.unwrap_or(parameters);
+                let first = Genesis { snapshot, parameters, basis: basis.as_ref() };
+                genesis(&store, domain, first, &models, &intervals, &registry)?
+            }
         };
         let mut closed = super::ClosedSlots::new();
         for (raw, slot) in store.scan_json::<ClosedSlot>(Cf::Leaves, &[], usize::MAX)? {
@@ -72,7 +82,8 @@ impl Ledger {
             domain,
             metrics,
             intervals,
-            stakes,
+            registry,
+            basis: Mutex::new(basis),
             models,
             chain_secret,
             state: Mutex::new(Arc::new(state)),
@@ -103,17 +114,24 @@ impl Ledger {
     }
 }
 
+/// What a network begins with.
+struct Genesis<'a> {
+    snapshot: StakeSnapshot,
+    parameters: Parameters,
+    basis: Option<&'a Basis>,
+}
+
 fn genesis(
     store: &Store,
     domain: monai_protocol::Domain,
-    stakes: &StakesSource,
+    first: Genesis<'_>,
     models: &[ModelId],
-    parameters: Parameters,
     intervals: &Intervals,
+    registry: &Registry,
 ) -> Result<(Secret32, State, Clock), LedgerError> {
+    let Genesis { snapshot, parameters, basis } = first;
     let secret = Secret32::new(rand::rng().random());
     let ids: BTreeSet<ModelId> = models.iter().copied().collect();
-    let snapshot = stakes.snapshot(models)?;
     // The order of the real thing: tables and chains first, then the beacon.
     let epochs = EpochState::genesis(&ids, &snapshot, &parameters);
     let epoch = epochs.epoch;
@@ -140,13 +158,16 @@ fn genesis(
     let clock = Clock {
         epoch,
         started_ms: now,
-        ends_ms: now.saturating_add(intervals.epoch_ms),
+        ends_ms: registry.ends_ms(epoch, now, intervals.epoch_ms),
         first_slots,
         new_chains: anchors,
     };
     first.put(Cf::Meta, meta::CHAIN_SECRET.to_vec(), secret.expose().to_vec());
     first.put_json(Cf::Meta, meta::STATE.to_vec(), &state)?;
     first.put_json(Cf::Meta, meta::CLOCK.to_vec(), &clock)?;
+    if let Some(basis) = basis {
+        first.put_json(Cf::Meta, meta::BASIS.to_vec(), basis)?;
+    }
     store.submit(first).durable_blocking()?;
     Ok((secret, state, clock))
 }

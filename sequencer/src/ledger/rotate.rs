@@ -6,11 +6,16 @@ use std::sync::atomic::Ordering;
 use monai_protocol::chain::ChainAnchor;
 use monai_protocol::{EpochId, Slot, State, insecure_devnet_beacon};
 
+use super::registry::Counted;
+use super::reorg::{Basis, Before};
 use super::{LANES, LOT_LANE, Ledger, LedgerError, PREFERENCE_LANE, lock, meta};
 use crate::clock::now_ms;
 use crate::records::{Clock, EpochRecord};
 use crate::router::slots::Slots;
 use crate::store::{Cf, Change, keys};
+
+/// Epochs that one step may go through.
+const EPOCHS_A_STEP: usize = 64;
 
 impl Ledger {
     /// Does whatever is due: batches, the end of the state's epoch, the beginning of the router's. Blocks.
@@ -23,9 +28,16 @@ impl Ledger {
     }
 
     fn step_alone(&self, slots: &Slots) -> Result<(), LedgerError> {
-        while self.batch_once()? > 0 {}
-        self.end_epoch()?;
-        if self.rotation_due(now_ms()) {
+        // L1's epochs go on while this sequencer is down; they are caught up with one by one, some at a time.
+        for _ in 0..EPOCHS_A_STEP {
+            while self.batch_once()? > 0 {}
+            if !self.settle_reorg()? {
+                return Ok(());
+            }
+            self.end_epoch()?;
+            if !self.rotation_due(now_ms()) {
+                return Ok(());
+            }
             self.rotate(slots)?;
         }
         Ok(())
@@ -45,24 +57,40 @@ impl Ledger {
         if !batched {
             return Ok(());
         }
+        let Some(counted) = self.registry.counted(clock.epoch, &self.models)? else {
+            // L1 is silent. The router goes on with the tables that are fixed.
+            return Ok(());
+        };
         let mut ending = State::clone(&state);
         for chain in &clock.new_chains {
             ending.register_chain(chain.clone())?;
             ending.open_preference_lane(chain.model, PREFERENCE_LANE);
         }
-        let snapshot = self.stakes.snapshot(&self.models)?;
+        let Counted { snapshot, parameters, facts } = counted;
+        if let Some(parameters) = parameters {
+            ending.parameters = parameters;
+        }
         let next = ending.next_epoch(&snapshot, insecure_devnet_beacon(clock.epoch));
+        let before = Before { epochs: state.epoch.clone(), counters: state.counters.clone() };
+        let previous = lock(&self.basis).as_ref().map(|b| b.facts.clone());
+        let basis = facts.map(|facts| Basis { facts, before: Some(before), previous });
         let mut change = Change::default();
         change.put_json(Cf::Meta, meta::STATE.to_vec(), &next)?;
+        if let Some(basis) = &basis {
+            change.put_json(Cf::Meta, meta::BASIS.to_vec(), basis)?;
+        }
         self.store.submit(change).durable_blocking()?;
         tracing::info!(epoch = state.epoch.epoch.0, "epoch closed");
         *lock(&self.state) = Arc::new(next);
+        if basis.is_some() {
+            *lock(&self.basis) = basis;
+        }
         Ok(())
     }
 
     fn rotation_due(&self, now: u64) -> bool {
         let clock = lock(&self.clock);
-        now >= clock.ends_ms && clock.epoch == lock(&self.state).epoch.epoch
+        clock.epoch == lock(&self.state).epoch.epoch && self.registry.is_over(clock.epoch, clock.ends_ms, now)
     }
 
     /// Moves the router to the next epoch.
@@ -106,7 +134,7 @@ impl Ledger {
             let clock = Clock {
                 epoch,
                 started_ms,
-                ends_ms: started_ms.saturating_add(self.intervals.epoch_ms),
+                ends_ms: self.registry.ends_ms(epoch, started_ms, self.intervals.epoch_ms),
                 first_slots,
                 new_chains,
             };

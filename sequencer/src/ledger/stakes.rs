@@ -1,4 +1,4 @@
-//! Stakes from the devnet's file, until L1 supplies them.
+//! Stakes from a file, for networks without L1.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+pub mod chain;
 pub mod model;
 pub mod peer;
 
@@ -90,6 +91,7 @@ pub fn config(dir: &Path, model: &Model) -> SequencerConfig {
         api_keys: vec![key("one", KEY), key("two", OTHER_KEY), tight],
         stakes_file,
         parameters: Default::default(),
+        l1: None,
         limits: Limits::default(),
         timeouts: Timeouts {
             first_token_ms: 3_000,
