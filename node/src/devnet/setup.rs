@@ -112,6 +112,7 @@ fn write_stakes(layout: &Layout, keys: &Keys) -> Result<()> {
         operators: operators
             .map(|((node, owner), stake)| Operator {
                 operator: node.address,
+                slot: None,
                 owner: owner.address,
                 stake: stake * TOKEN,
                 models: None,

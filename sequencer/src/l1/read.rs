@@ -94,7 +94,7 @@ impl Reader {
             return Err(L1Error::Malformed { what: format!("a node table of {} elements", table.len()) });
         }
         let mut nodes = BTreeMap::new();
-        for row in table.chunks_exact(ELEMENTS) {
+        for (slot, row) in (0u16..).zip(table.chunks_exact(ELEMENTS)) {
             let &[stake, hot, _, _, mask] = row else { continue };
             if hot.is_zero() {
                 continue;
@@ -105,6 +105,7 @@ impl Reader {
                 models.iter().filter(|(index, _)| mask.bit(**index)).map(|(_, id)| *id).collect();
             let node = Operator {
                 operator: hot,
+                slot: Some(slot),
                 owner: owner.into(),
                 stake: stake_units(stake),
                 models: Some(served),

@@ -63,7 +63,7 @@ impl Ledger {
             }
             None => {
                 let Counted { snapshot, parameters: governed, facts } = registry.first(&models)?;
-                basis = facts.map(|facts| Basis { facts, before: None, previous: None });
+                basis = facts.map(|facts| Basis { facts, previous: None });
                 let parameters = governed.unwrap_or(parameters);
                 let first = Genesis { snapshot, parameters, basis: basis.as_ref() };
                 genesis(&store, domain, first, &models, &intervals, &registry)?

@@ -22,7 +22,7 @@ pub(crate) enum Registry {
     L1(Arc<L1>),
 }
 
-/// What the transition at the end of an epoch takes from outside.
+/// What an epoch takes from outside as it begins.
 pub(super) struct Counted {
     pub(super) snapshot: StakeSnapshot,
     /// Where L1 governs them.
@@ -52,7 +52,7 @@ impl Registry {
         }
     }
 
-    /// What counts in an epoch that the router is in; `None` while L1 does not say.
+    /// What counts in an epoch that has begun; `None` while L1 does not say.
     pub(super) fn counted(&self, epoch: EpochId, models: &[ModelId]) -> Result<Option<Counted>, LedgerError> {
         match self {
             Self::File(file) => from_file(file, models).map(Some),

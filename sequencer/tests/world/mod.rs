@@ -58,6 +58,7 @@ pub fn config(dir: &Path, model: &Model) -> SequencerConfig {
             .iter()
             .map(|k| Operator {
                 operator: k.address(),
+                slot: None,
                 owner: secret(100).address(),
                 stake: 4_000_000_000_000,
                 models: None,
