@@ -163,6 +163,8 @@ fn write_network(layout: &Layout, wiring: &Wiring<'_>) -> Result<()> {
                 "rpc": l1.rpc,
                 "addresses": layout.addresses().display().to_string(),
                 "confirmations": CONFIRMATIONS,
+                // The devnet's verifiers take anything that is stamped.
+                "post": {"insecure_proofs": true},
             });
         }
         None => network["stakes_file"] = layout.stakes().display().to_string().into(),
@@ -183,6 +185,10 @@ fn write_node(layout: &Layout, key: &StoredKey, speed: &Speed, wiring: &Wiring<'
         "threads": speed.threads,
         "engine": wiring.engine.as_str(),
     });
+    if let Some(l1) = &wiring.l1 {
+        node["l1-rpc"] = l1.rpc.clone().into();
+        node["l1-addresses"] = layout.addresses().display().to_string().into();
+    }
     if let Some(rate) = speed.tokens_per_second {
         node["max-tokens-per-second"] = rate.into();
     }

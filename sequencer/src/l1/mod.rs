@@ -23,7 +23,7 @@ pub use poster::{BatchPoster, PostError};
 
 pub(crate) use facts::EpochFacts;
 pub(crate) use follow::{L1, Status};
-pub(crate) use post::{Poster, Posting};
+pub(crate) use post::Poster;
 
 /// Why L1 can't be read, or what it says can't be used.
 #[derive(Debug, thiserror::Error)]

@@ -5,6 +5,7 @@
 pub mod chain;
 pub mod model;
 pub mod peer;
+pub mod rollup;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -21,8 +21,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Ends anvil when standard input ends, so that it can't outlive the devnet, and lets it write its state then. If it is
 /// killed, so is this shell, which tells a crash from an error.
+///
+/// The first argument is the chain's state. Time goes on from its last block: it stands still while the chain does not run,
+/// so no epoch passes without a sequencer, whose batches could never be committed afterwards.
 const KEEPER: &str = r#"exec 3<&0
-"$@" </dev/null >&2 3<&- &
+last=$(head -c 4096 "$1" 2>/dev/null | sed -n 's/.*"timestamp":"\(0x[0-9a-f]*\)".*/\1/p')
+shift
+"$@" ${last:+--timestamp $((last + 1))} </dev/null >&2 3<&- &
 anvil=$!
 (cat <&3 >/dev/null; kill -TERM $anvil 2>/dev/null) &
 keeper=$!
@@ -39,6 +44,7 @@ exit $status"#;
 /// What to run. With `founding`, a new chain whose first block has this time.
 pub(super) fn plan(layout: &Layout, tools: &Tools, listen: SocketAddr, founding: Option<u64>) -> Plan {
     let mut arguments: Vec<String> = ["-c", KEEPER, "l1"].map(Into::into).to_vec();
+    arguments.push(layout.chain_state().display().to_string());
     let mut anvil = vec![
         tools.anvil.display().to_string(),
         "--host".into(),

@@ -104,6 +104,7 @@ impl Poster {
     async fn mature(&self, now: Now, committed: u64) -> Result<(), PostError> {
         let rollup = self.rollup();
         let first = self.final_below(committed).await?;
+        let mut proved = first;
         for number in first..committed.min(first.saturating_add(PER_LOOK)) {
             let Some(h) = self.source.header(number)? else { break };
             if rollup.isReverted(number).call().await? {
@@ -121,6 +122,10 @@ impl Poster {
                 self.prove(&rollup, &h).await?;
                 proven = true;
             }
+            if proven && proved == number {
+                proved += 1;
+            }
+            lock(&self.status).proved = proved;
             let until = state.committedAt.saturating_to::<u64>() + state.faultWindow.saturating_to::<u64>();
             if proven && captured && now.time > until && *lock(&self.final_below) == number {
                 let call = Rollup::finaliseBatchCall { number, header: for_rollup(&h) };
@@ -150,7 +155,10 @@ impl Poster {
         let found =
             found.ok_or_else(|| PostError::Later(format!("L1's last final batch {last} is none of this chain's")))?;
         *lock(&self.final_below) = found;
-        lock(&self.status).finalised = found;
+        let mut status = lock(&self.status);
+        status.finalised = found;
+        status.proved = status.proved.max(found).min(committed);
+        drop(status);
         Ok(found)
     }
 

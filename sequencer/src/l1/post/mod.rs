@@ -60,6 +60,8 @@ pub(crate) struct Posting {
     sealed: u64,
     /// Of these, on L1.
     committed: u64,
+    /// Of these, proved.
+    proved: u64,
     /// Of these, final.
     finalised: u64,
     /// The next epoch to be settled.
