@@ -16,6 +16,8 @@ const BLOCK_SECONDS: u64 = 2;
 const STATE_SECONDS: u64 = 20;
 /// Blocks whose state can be asked for.
 const HISTORY: u64 = 256;
+/// Blocks whose hash the opcode gives.
+const OPCODE_WINDOW: u64 = 256;
 /// For the chain to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -84,6 +86,18 @@ pub(super) async fn wait(rpc: &str) -> Result<()> {
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
+}
+
+/// Makes the blocks of earlier runs old. A restarted anvil knows the hashes of the last 256 blocks only of those that it has
+/// mined itself, but all older ones through the history contract (EIP-2935), and beacons are shown by block hashes.
+pub(super) async fn age(chain: &Chain) -> Result<()> {
+    let blocks = format!("0x{:x}", OPCODE_WINDOW + 1);
+    let _: serde_json::Value = chain
+        .provider
+        .raw_request("anvil_mine".into(), serde_json::json!([blocks]))
+        .await
+        .map_err(|e| chain.away(&e))?;
+    Ok(())
 }
 
 /// Fails if the chain's state is not that of the addresses.

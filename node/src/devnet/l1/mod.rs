@@ -52,6 +52,7 @@ pub(super) async fn start(
     anvil::wait(&rpc).await?;
     let chain = Chain::open(&rpc, addresses.clone()).await?;
     anvil::check(&chain, layout).await?;
+    anvil::age(&chain).await?;
     write_atomic(&layout.rpc(), rpc.as_bytes(), false)?;
     Ok(L1 { child, rpc, addresses })
 }
