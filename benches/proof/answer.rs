@@ -117,7 +117,8 @@ fn receipt(request: &Request, output: &[u32], finish: Finish, key: &SecretKey) -
         done_ms: WHEN + 1000,
     };
     let beacon = insecure_devnet_beacon(EpochId(0));
-    let table = Table { epoch: EpochId(0), model, entries: vec![TableEntry { slot: NodeIndex(0), node, weight: 1 }] };
+    let table =
+        Table { epoch: EpochId(0), model, entries: vec![TableEntry { slot: NodeIndex(0), node, weight: 1 }] };
     let attestation = Attestation {
         response: response.digest(domain),
         node,

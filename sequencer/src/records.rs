@@ -1,13 +1,13 @@
 //! What the store holds, as types. All are JSON; each says which column family it lives in.
 
 use monai_protocol::chain::ChainAnchor;
+use monai_protocol::emission::Cell;
 use monai_protocol::messages::{Attestation, Cancel, Intake, Progress, Response};
 use monai_protocol::receipt::{Attempt, Inclusion, Signed};
 use monai_protocol::{
     Address, Beacon, ChainLink, EpochId, Lane, LaneRange, Leaf, ModelId, NodeIndex, Request, Signature, Slot,
     SpeedTotal, Table,
 };
-use monai_protocol::emission::Cell;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

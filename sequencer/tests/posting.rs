@@ -13,7 +13,8 @@ use world::{Peer, World, chat, operators};
 /// A network in epoch 3 that posts.
 async fn posting() -> (World, FakeL1, Vec<Peer>) {
     let l1 = FakeL1::start().await;
-    let nodes: Vec<(Address, u64)> = operators().iter().map(|k| (Address::from(k.address()), 2_000)).collect();
+    let nodes: Vec<(Address, u64)> =
+        operators().iter().map(|k| (Address::from(k.address()), 2_000)).collect();
     l1.stake(1, &nodes);
     for epoch in 0..=3 {
         l1.mine_in(epoch);
@@ -62,7 +63,8 @@ async fn what_is_sealed_is_committed_proved_and_settled() {
     // One node answered its only draw: its share is that of the table, and it stands at its slot.
     let node = receipt.attestation.message.node;
     let table = &receipt.draw.table;
-    let share = U256::from(10).pow(U256::from(18)) * U256::from(table.entry(&node).unwrap().weight) / U256::from(table.total());
+    let share = U256::from(10).pow(U256::from(18)) * U256::from(table.entry(&node).unwrap().weight)
+        / U256::from(table.total());
     let cells = ledger.settled[&3].clone().unwrap();
     assert_eq!(cells.len(), 3);
     let slot = usize::from(table.index_of(&node).unwrap().0);
@@ -116,7 +118,10 @@ async fn a_batch_that_missed_its_epoch_is_told_and_never_signed_anew() {
     for epoch in 4..=6 {
         l1.mine_in(epoch);
     }
-    until(async || status(&world).await["halted"].as_str().is_some_and(|h| h.contains("not committed in time"))).await;
+    until(async || {
+        status(&world).await["halted"].as_str().is_some_and(|h| h.contains("not committed in time"))
+    })
+    .await;
     l1.set_jammed(false);
     // Answers go on, and nothing is committed.
     until(async || world.get("/v1/network").await["epoch"] == 6).await;

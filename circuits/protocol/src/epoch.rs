@@ -32,7 +32,7 @@ pub struct NodeStake {
     pub models: BTreeSet<ModelId>,
 }
 
-/// Stakes at the end of an epoch, by node (operator key).
+/// Stakes that count in an epoch, by node (operator key).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StakeSnapshot {

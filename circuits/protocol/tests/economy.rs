@@ -23,7 +23,8 @@ fn staked(slot: usize, owner: u8, stake: u64) -> NodeStake {
 }
 
 fn network(stakes: &[u64]) -> StakeSnapshot {
-    let nodes = stakes.iter().enumerate().map(|(i, s)| (node(i), staked(i, i as u8, *s * STAKE_UNIT))).collect();
+    let nodes =
+        stakes.iter().enumerate().map(|(i, s)| (node(i), staked(i, i as u8, *s * STAKE_UNIT))).collect();
     StakeSnapshot { nodes }
 }
 

@@ -44,11 +44,17 @@ impl ProvedEpoch {
         };
         let event = event.inner.data;
         let operators = Operators::new(chain.addresses.operators, chain.provider.clone());
-        let size = operators.tableSize(U48::saturating_from(epoch)).call().await.map_err(|e| chain.call_failed(e))?;
+        let size = operators
+            .tableSize(U48::saturating_from(epoch))
+            .call()
+            .await
+            .map_err(|e| chain.call_failed(e))?;
         let size = size.saturating_to::<usize>();
         let lists = Self { cells: rows(&event.cells, size), fees: rows(&event.fees, size) };
         if lists.root() != Some(event.root) {
-            return Err(Error::Invalid(format!("the lists of epoch {epoch} do not make its root; is this its chain?")));
+            return Err(Error::Invalid(format!(
+                "the lists of epoch {epoch} do not make its root; is this its chain?"
+            )));
         }
         Ok(Some(lists))
     }
@@ -125,7 +131,8 @@ mod tests {
             for slot in 0..size {
                 let row = lists.row(slot as u16).unwrap();
                 assert_eq!(row.cells, [U256::from(2 * slot), U256::from(2 * slot + 1)]);
-                let reached = row.proof.iter().fold(lists.leaf(slot).unwrap(), |node, other| above(&[node, *other])[0]);
+                let reached =
+                    row.proof.iter().fold(lists.leaf(slot).unwrap(), |node, other| above(&[node, *other])[0]);
                 assert_eq!(Some(reached), lists.root(), "{slot} of {size}");
             }
             assert!(lists.row(size as u16).is_none());

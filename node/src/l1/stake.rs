@@ -206,7 +206,8 @@ async fn vested_rows(desk: &Desk<'_>, operator: Address) -> Result<Plan> {
             PROVED => {
                 let vests = emissions.vestsAt(e).call().await.map_err(failed)?.max(held);
                 let mine = operators.operatorAt(slot, e).call().await.map_err(failed)? == operator;
-                let lists = if mine && now > vests { ProvedEpoch::read(&desk.chain, epoch).await? } else { None };
+                let lists =
+                    if mine && now > vests { ProvedEpoch::read(&desk.chain, epoch).await? } else { None };
                 let Some(row) = lists.and_then(|l| l.row(slot)) else {
                     if mine && now <= vests {
                         let wait = (vests - now).saturating_to::<u64>() + 1;

@@ -133,7 +133,12 @@ pub(crate) async fn keep_watch(place: Place, hot: Address, serves: BTreeSet<Mode
 }
 
 /// The standing, if the epoch is another than the last one.
-async fn look(place: &Place, hot: Address, serves: &BTreeSet<ModelId>, last: Option<u64>) -> Result<Option<Standing>> {
+async fn look(
+    place: &Place,
+    hot: Address,
+    serves: &BTreeSet<ModelId>,
+    last: Option<u64>,
+) -> Result<Option<Standing>> {
     let addresses = Addresses::load(&place.addresses).map_err(|e| Error::Usage(e.to_string()))?;
     let chain = Chain::open(&place.rpc, addresses).await?;
     let epoch = chain.addresses.epoch_at(chain.now().await?);

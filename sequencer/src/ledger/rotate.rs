@@ -103,11 +103,13 @@ impl Ledger {
     fn rotate(&self, slots: &Slots) -> Result<bool, LedgerError> {
         let running = self.state();
         let epoch = EpochId(running.epoch.epoch.0.saturating_add(1));
-        let Some(Counted { snapshot, parameters, facts }) = self.registry.counted(epoch, &self.models)? else {
+        let Some(Counted { snapshot, parameters, facts }) = self.registry.counted(epoch, &self.models)?
+        else {
             return Ok(false);
         };
         let parameters = parameters.as_ref().unwrap_or(&running.parameters);
-        let state = State { epoch: running.epoch.with_stakes(&snapshot, parameters), ..State::clone(&running) };
+        let state =
+            State { epoch: running.epoch.with_stakes(&snapshot, parameters), ..State::clone(&running) };
         let previous = lock(&self.basis).as_ref().map(|b| b.facts.clone());
         let basis = facts.map(|facts| Basis { facts, previous });
         // Chains are derived before the lock on slots: they take a while. Whether one is used is decided

@@ -50,7 +50,9 @@ pub enum StoreError {
         found: u32,
     },
     /// The store is of a network whose receipts mean something else.
-    #[error("a store of schema {found} can't be carried over: its tables name nodes otherwise; begin with an empty folder")]
+    #[error(
+        "a store of schema {found} can't be carried over: its tables name nodes otherwise; begin with an empty folder"
+    )]
     Obsolete {
         /// The schema found.
         found: u32,

@@ -86,7 +86,15 @@ impl Ledger {
                 let hash = keccak256([words.abi_encode_params(), more.abi_encode_params()].concat());
                 self.commits.push(input.clone());
                 let (block, time) = (at.block, at.time);
-                let batch = OnChain { input: input.clone(), hash, epoch, state: h.stateRoot, proven: false, block, time };
+                let batch = OnChain {
+                    input: input.clone(),
+                    hash,
+                    epoch,
+                    state: h.stateRoot,
+                    proven: false,
+                    block,
+                    time,
+                };
                 self.batches.push(batch);
             }
             Rollup::proveBatchCall::SELECTOR => {

@@ -35,12 +35,7 @@ pub(super) struct L1 {
 ///
 /// # Errors
 /// Tools that are missing, a port that is taken, a deployment that fails.
-pub(super) async fn start(
-    layout: &Layout,
-    tools: &Tools,
-    port: u16,
-    wanted: Wanted<'_>,
-) -> Result<L1> {
+pub(super) async fn start(layout: &Layout, tools: &Tools, port: u16, wanted: Wanted<'_>) -> Result<L1> {
     private_dir(&layout.l1())?;
     let listen = crate::sequencer::free(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
     let rpc = format!("http://{listen}");

@@ -68,7 +68,8 @@ impl Poster {
                 status.sealed = self.source.sealed(number)?;
             }
             if self.source.digest_below(number)? != Some(head) {
-                let what = format!("L1 has {number} batches and its last is {head}, which is not this chain's");
+                let what =
+                    format!("L1 has {number} batches and its last is {head}, which is not this chain's");
                 self.halt(Some(what));
                 return Ok(());
             }
@@ -95,7 +96,10 @@ impl Poster {
     fn halt(&self, why: Option<String>) {
         let mut status = lock(&self.status);
         if let Some(why) = why.as_ref().filter(|w| status.halted.as_ref() != Some(*w)) {
-            tracing::error!(why, "no batch can be committed any more; governance can name a sequencer that begins anew");
+            tracing::error!(
+                why,
+                "no batch can be committed any more; governance can name a sequencer that begins anew"
+            );
         }
         status.halted = why;
     }
@@ -141,7 +145,8 @@ impl Poster {
     async fn final_below(&self, committed: u64) -> Result<u64, PostError> {
         let last = self.rollup().finalisedHash().call().await?;
         let guess = *lock(&self.final_below);
-        let is = |number: u64| -> Result<bool, PostError> { Ok(self.source.digest_below(number)? == Some(last)) };
+        let is =
+            |number: u64| -> Result<bool, PostError> { Ok(self.source.digest_below(number)? == Some(last)) };
         let mut found = Some(guess).filter(|g| *g <= committed);
         if !found.map_or(Ok(false), is)? {
             found = None;
@@ -152,8 +157,9 @@ impl Poster {
                 }
             }
         }
-        let found =
-            found.ok_or_else(|| PostError::Later(format!("L1's last final batch {last} is none of this chain's")))?;
+        let found = found.ok_or_else(|| {
+            PostError::Later(format!("L1's last final batch {last} is none of this chain's"))
+        })?;
         *lock(&self.final_below) = found;
         let mut status = lock(&self.status);
         status.finalised = found;
@@ -162,7 +168,11 @@ impl Poster {
         Ok(found)
     }
 
-    async fn prove(&self, rollup: &Rollup::RollupInstance<RootProvider>, h: &BatchHeader) -> Result<(), PostError> {
+    async fn prove(
+        &self,
+        rollup: &Rollup::RollupInstance<RootProvider>,
+        h: &BatchHeader,
+    ) -> Result<(), PostError> {
         let before = h.number.checked_sub(1).map(|n| self.source.header(n)).transpose()?.flatten();
         let state = match &before {
             Some(parent) => for_rollup(parent).stateRoot,
@@ -182,7 +192,8 @@ impl Poster {
 
     /// Captures the beacon of a batch's block, once it is there. True if it is captured.
     async fn capture(&self, now: Now, number: u64, block: u64) -> Result<bool, PostError> {
-        let known = self.rollup().beaconOf(alloy_primitives::aliases::U40::saturating_from(block)).call().await?;
+        let known =
+            self.rollup().beaconOf(alloy_primitives::aliases::U40::saturating_from(block)).call().await?;
         if known != B256::ZERO {
             return Ok(true);
         }
@@ -191,11 +202,15 @@ impl Poster {
         }
         if now.block > block.saturating_add(HISTORY) {
             let call = Rollup::rescheduleBeaconCall { number };
-            self.sender.send(&format!("reschedule the beacon of batch {number}"), self.addresses.rollup, &call).await?;
+            self.sender
+                .send(&format!("reschedule the beacon of batch {number}"), self.addresses.rollup, &call)
+                .await?;
             return Ok(false);
         }
         let call = Rollup::captureBeaconCall { blockHeader: header::at(&self.provider, block).await?.rlp };
-        self.sender.send(&format!("capture the beacon of batch {number}"), self.addresses.rollup, &call).await?;
+        self.sender
+            .send(&format!("capture the beacon of batch {number}"), self.addresses.rollup, &call)
+            .await?;
         Ok(true)
     }
 

@@ -35,7 +35,8 @@ impl Poster {
                 return Ok(());
             }
             let number = *lock(&self.final_below);
-            let waiting = if number < rollup.batchCount().call().await? { self.source.header(number)? } else { None };
+            let waiting =
+                if number < rollup.batchCount().call().await? { self.source.header(number)? } else { None };
             if waiting.as_ref().is_some_and(|h| h.epoch.0 <= epoch) {
                 return Ok(());
             }
@@ -47,7 +48,8 @@ impl Poster {
                 continue;
             }
             let beacon = self.epoch_beacon(now, epoch).await?;
-            let Some(settlement) = self.source.settlement(epoch)?.filter(|_| self.config.insecure_proofs) else {
+            let Some(settlement) = self.source.settlement(epoch)?.filter(|_| self.config.insecure_proofs)
+            else {
                 return Ok(());
             };
             let lists = self.lists(epoch, &settlement).await?;
@@ -76,11 +78,15 @@ impl Poster {
         if now.block > block.number.saturating_add(HISTORY) {
             let old = header::at(&self.provider, now.block.saturating_sub(ALMOST_FORGOTTEN)).await?;
             let call = Epochs::rescheduleBeaconCall { epoch: e, oldHeader: old.rlp };
-            self.sender.send(&format!("reschedule the beacon of epoch {epoch}"), self.addresses.epochs, &call).await?;
+            self.sender
+                .send(&format!("reschedule the beacon of epoch {epoch}"), self.addresses.epochs, &call)
+                .await?;
             return Err(PostError::Later(format!("the beacon of epoch {epoch} is of a later block now")));
         }
         let call = Epochs::captureBeaconCall { epoch: e, blockHeader: block.rlp, parentHeader: parent.rlp };
-        self.sender.send(&format!("capture the beacon of epoch {epoch}"), self.addresses.epochs, &call).await?;
+        self.sender
+            .send(&format!("capture the beacon of epoch {epoch}"), self.addresses.epochs, &call)
+            .await?;
         Ok(contract.beaconOf(e).call().await?)
     }
 

@@ -31,7 +31,10 @@ pub(super) struct Lists {
 }
 
 fn count(what: &str, n: U256) -> Result<usize, PostError> {
-    usize::try_from(n).ok().filter(|n| *n as u64 <= MAX_SLOTS).ok_or_else(|| PostError::Later(format!("{n} {what}")))
+    usize::try_from(n)
+        .ok()
+        .filter(|n| *n as u64 <= MAX_SLOTS)
+        .ok_or_else(|| PostError::Later(format!("{n} {what}")))
 }
 
 impl Poster {
@@ -72,7 +75,9 @@ impl Poster {
             if h.epoch.0 < epoch {
                 break;
             }
-            let Some((input, output)) = self.prices.get(&h.model).filter(|_| h.epoch.0 == epoch) else { continue };
+            let Some((input, output)) = self.prices.get(&h.model).filter(|_| h.epoch.0 == epoch) else {
+                continue;
+            };
             for leaf in self.source.leaves(number)? {
                 if leaf.meta.finish.answered() {
                     let charge = u128::from(leaf.meta.n_in)
@@ -93,7 +98,8 @@ fn cells(size: usize, models: &[ModelId], settlement: &Settlement) -> Vec<U256> 
         .flat_map(|slot| models.iter().map(move |model| (slot, model)))
         .map(|(slot, model)| {
             let of_model = settlement.models.get(model);
-            let cell = of_model.and_then(|m| m.iter().find(|(s, _)| usize::from(s.0) == slot)).map(|(_, c)| *c);
+            let cell =
+                of_model.and_then(|m| m.iter().find(|(s, _)| usize::from(s.0) == slot)).map(|(_, c)| *c);
             cell.unwrap_or_else(Cell::default).word()
         })
         .collect()

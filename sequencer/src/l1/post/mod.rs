@@ -201,7 +201,8 @@ impl Poster {
     }
 
     async fn parameter(&self, index: u8, epoch: u64) -> Result<alloy_primitives::U256, PostError> {
-        let contract = monai_contracts::parameters::Parameters::new(self.addresses.parameters, self.provider.clone());
+        let contract =
+            monai_contracts::parameters::Parameters::new(self.addresses.parameters, self.provider.clone());
         Ok(contract.valueAt(index, epoch48(epoch)).call().await?)
     }
 
@@ -210,7 +211,9 @@ impl Poster {
         let patience = self.parameter(SEQUENCER_TIMEOUT, now.epoch).await?.saturating_to::<u64>() / 3;
         let last = *lock(&self.alive);
         // A chain that was taken back to before that sign of life has not seen it.
-        if (last..last.saturating_add(patience)).contains(&now.time) || self.rollup().caretaking().call().await? {
+        if (last..last.saturating_add(patience)).contains(&now.time)
+            || self.rollup().caretaking().call().await?
+        {
             return Ok(());
         }
         self.sender.send("heartbeat", self.addresses.rollup, &Rollup::heartbeatCall {}).await?;
