@@ -70,7 +70,9 @@ async fn a_delegation_moves_the_draws_at_the_next_epoch() {
     assert_eq!(parameters["speed_ceiling"], "200000");
     assert_eq!(parameters["epoch_seconds"], "10");
     let id = world.ask("/v1/chat/completions", &chat(4)).await["id"].as_str().unwrap().to_owned();
-    assert!(world.batched(&id).await.1.draw_verified);
+    let (receipt, report) = world.batched(&id).await;
+    assert!(report.draw_verified);
+    assert_eq!(receipt.draw.beacon, l1.beacon(4), "the prevRandao of the epoch's first block");
 }
 
 #[tokio::test]

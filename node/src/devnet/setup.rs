@@ -215,7 +215,8 @@ fn write_anchors(layout: &Layout, sequencer: &StoredKey, wiring: &Wiring<'_>) ->
             final_before: EpochId(0),
             max_attempts: parameters.max_attempts,
             clock_agreement_ms: parameters.clock_agreement,
-            insecure_devnet: true,
+            // With an L1, beacons are its blocks' prevRandao, and are taken from what is published.
+            insecure_devnet: wiring.l1.is_none(),
         });
     // Models of earlier runs stay registered: their receipts are still to be audited.
     trust.models.extend(wiring.models.iter().map(|m| m.id));

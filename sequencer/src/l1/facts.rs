@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use alloy_primitives::B256;
-use monai_protocol::{EpochId, Parameters, StakeSnapshot};
+use monai_protocol::{Beacon, EpochId, Parameters, StakeSnapshot};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Operator;
@@ -26,6 +26,8 @@ pub(crate) struct EpochFacts {
     /// Nodes with the hot keys of this epoch. Models that the sequencer does not serve are left out.
     pub(crate) operators: Vec<Operator>,
     pub(crate) parameters: Parameters,
+    /// prevRandao of the first block that is not before the epoch's start.
+    pub(crate) beacon: Beacon,
 }
 
 impl EpochFacts {
@@ -36,6 +38,8 @@ impl EpochFacts {
 
     /// True if routing would do the same with both, wherever they were read.
     pub(crate) fn says_the_same(&self, other: &Self) -> bool {
-        self.epoch == other.epoch && self.operators == other.operators && self.parameters == other.parameters
+        (self.epoch, self.beacon) == (other.epoch, other.beacon)
+            && self.operators == other.operators
+            && self.parameters == other.parameters
     }
 }

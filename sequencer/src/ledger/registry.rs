@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use monai_protocol::{EpochId, ModelId, Parameters, StakeSnapshot};
+use monai_protocol::{Beacon, EpochId, ModelId, Parameters, StakeSnapshot, insecure_devnet_beacon};
 
 use super::LedgerError;
 use super::stakes::StakesSource;
@@ -29,6 +29,13 @@ pub(super) struct Counted {
     pub(super) parameters: Option<Parameters>,
     /// What to compare with after a reorg.
     pub(super) facts: Option<EpochFacts>,
+}
+
+impl Counted {
+    /// The beacon of the epoch that this counts in: L1's, or a stand-in where there is none.
+    pub(super) fn beacon(&self, epoch: EpochId) -> Beacon {
+        self.facts.as_ref().map_or_else(|| insecure_devnet_beacon(epoch), |f| f.beacon)
+    }
 }
 
 impl Registry {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use monai_protocol::chain::ChainAnchor;
-use monai_protocol::{EpochId, Slot, State, insecure_devnet_beacon};
+use monai_protocol::{EpochId, Slot, State};
 
 use super::registry::Counted;
 use super::reorg::Basis;
@@ -63,7 +63,7 @@ impl Ledger {
             ending.open_preference_lane(chain.model, PREFERENCE_LANE);
         }
         // The epoch that ends is settled by its own stakes and parameters; those of the running one come after it.
-        let mut next = ending.next_epoch(&snapshot, insecure_devnet_beacon(clock.epoch));
+        let mut next = ending.next_epoch(&snapshot, begun.beacon(clock.epoch));
         if let Some(parameters) = begun.parameters {
             next.parameters = parameters;
         }
@@ -103,10 +103,9 @@ impl Ledger {
     fn rotate(&self, slots: &Slots) -> Result<bool, LedgerError> {
         let running = self.state();
         let epoch = EpochId(running.epoch.epoch.0.saturating_add(1));
-        let Some(Counted { snapshot, parameters, facts }) = self.registry.counted(epoch, &self.models)?
-        else {
-            return Ok(false);
-        };
+        let Some(counted) = self.registry.counted(epoch, &self.models)? else { return Ok(false) };
+        let beacon = counted.beacon(epoch);
+        let Counted { snapshot, parameters, facts } = counted;
         let parameters = parameters.as_ref().unwrap_or(&running.parameters);
         let state =
             State { epoch: running.epoch.with_stakes(&snapshot, parameters), ..State::clone(&running) };
@@ -142,8 +141,8 @@ impl Ledger {
                     (_, None) => continue,
                 };
                 let table = state.epoch.models.get(model).and_then(|m| m.next.clone());
-                // Everything in the table was settled before the epoch's first block; only now comes the beacon.
-                records.push((*model, EpochRecord { beacon: insecure_devnet_beacon(epoch), table, chain }));
+                // Everything in the table was settled before the epoch's first block, which brings the beacon.
+                records.push((*model, EpochRecord { beacon, table, chain }));
             }
             let started_ms = now_ms();
             let clock = Clock {

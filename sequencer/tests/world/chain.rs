@@ -131,6 +131,7 @@ impl FakeL1 {
                 number: inner.blocks.len() as u64,
                 timestamp: GENESIS + epoch * EPOCH_SECONDS + 5,
                 extra_data: inner.forks.to_be_bytes().to_vec().into(),
+                mix_hash: keccak256(format!("randao {}", inner.blocks.len())),
                 ..Header::default()
             };
             let hash = header.hash_slow();
@@ -143,6 +144,14 @@ impl FakeL1 {
         let mut inner = self.inner.lock().unwrap();
         inner.forks += 1;
         inner.blocks.retain(|b| b.header.timestamp < GENESIS + epoch * EPOCH_SECONDS);
+    }
+
+    /// prevRandao of an epoch's first block.
+    pub fn beacon(&self, epoch: u64) -> monai_protocol::Beacon {
+        let inner = self.inner.lock().unwrap();
+        let start = GENESIS + epoch * EPOCH_SECONDS;
+        let first = inner.blocks.iter().find(|b| b.header.timestamp >= start).unwrap();
+        monai_protocol::Beacon(first.header.mix_hash.0)
     }
 
     /// Refuses transactions, or takes them again.
