@@ -100,7 +100,7 @@ impl Ledger {
             Rollup::proveBatchCall::SELECTOR => {
                 let call = Rollup::proveBatchCall::abi_decode(input).unwrap();
                 require(call.proof.len() == 32, "ProofRejected")?;
-                self.batches[call.number as usize].proven = true;
+                self.batches.get_mut(call.number as usize).ok_or("WrongHeader")?.proven = true;
             }
             Rollup::captureBeaconCall::SELECTOR => {
                 let call = Rollup::captureBeaconCall::abi_decode(input).unwrap();
@@ -108,7 +108,7 @@ impl Ledger {
             }
             Rollup::finaliseBatchCall::SELECTOR => {
                 let call = Rollup::finaliseBatchCall::abi_decode(input).unwrap();
-                let b = &self.batches[call.number as usize];
+                let b = self.batches.get(call.number as usize).ok_or("WrongHeader")?;
                 require(call.number as usize == self.finalised, "WrongHeader")?;
                 require(b.proven && self.captured.contains(&(b.block + BEACON_DELAY)), "BeaconPending")?;
                 require(at.time > b.time + FAULT_WINDOW, "WindowOpen")?;
@@ -165,7 +165,8 @@ impl Ledger {
             Rollup::chainAtCall::SELECTOR => (B256::ZERO, U256::ZERO, U256::ZERO).abi_encode(),
             Rollup::batchCall::SELECTOR => {
                 let number = Rollup::batchCall::abi_decode(data).unwrap().number as usize;
-                let b = &self.batches[number];
+                // Of a number that a reorg took back, the contract has an empty record.
+                let Some(b) = self.batches.get(number) else { return Some(vec![0; 10 * 32]) };
                 let status = if number < self.finalised { 3 } else { 1 + u8::from(b.proven) };
                 Rollup::Batch {
                     committedAt: U40::from(b.time),
