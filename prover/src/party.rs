@@ -39,7 +39,7 @@ pub(crate) struct Prover<'a> {
 }
 
 /// Sums and trees of a statement with every feature; a few more or less are no harm.
-const STEPS: usize = 19;
+const STEPS: usize = 23;
 
 impl<'a> Prover<'a> {
     pub(crate) fn new(
@@ -149,6 +149,7 @@ impl Party for Prover<'_> {
             }
             Sum::Embed(x) => self.run(x, factors::embed(c, x), claim),
             Sum::Rope(x) => self.run(x, factors::rope(c, x)?, claim),
+            Sum::HeadGain(x) => self.run(x, factors::head_gain(c, x), claim),
             Sum::Gated(x) => self.run(x, factors::gated(c, x), claim),
             Sum::FfnRows(x) => self.run(x, factors::ffn_rows(c, x), claim),
             Sum::Down(x) => self.run(x, factors::down(c, x), claim),

@@ -18,7 +18,7 @@ use super::sections::{Expected, Presence, expected};
 use crate::artefact::{HeadNorm, Int8s, Layer, Linear, Model, ModelId, Tables, TextConfig};
 use crate::bounds;
 use crate::error::ModelError;
-use crate::source::check_shape;
+use crate::limits::{Dimensions, check_end_ids};
 use crate::tables;
 
 /// Loads an artefact. With `expected`, any other model is refused before its weights are read.
@@ -149,7 +149,8 @@ impl Sections<'_> {
     /// Checks the shape, then that the sections are exactly those of such a model.
     fn table(&self) -> Result<(), ModelError> {
         let a = &self.header.arch;
-        check_shape(a.layers, a.hidden, a.heads, a.kv_heads, a.head_dim, a.ffn, a.vocab, a.max_positions)?;
+        Dimensions::from(a).check()?;
+        check_end_ids(&self.header.text.eos_ids)?;
         if a.norm_eps == 0 || a.tau_one == 0 || a.tau_max == 0 || !(8..=16).contains(&a.residual_bits) {
             return Err(FileError::Value("a constant of the architecture is out of range".into()).into());
         }
@@ -242,10 +243,8 @@ impl Sections<'_> {
         let tokenizer = self.find(TOKENIZER).ok_or_else(|| FileError::section(TOKENIZER, "missing"))?;
         let t = &self.header.text;
         let vocab = self.header.arch.vocab;
-        if t.eos_ids.iter().chain(&t.bos_id).any(|&id| id as usize >= vocab) || t.eos_ids.is_empty() {
-            return Err(FileError::Value(
-                "an end or begin id is outside the vocabulary, or there is none".into(),
-            ));
+        if t.eos_ids.iter().chain(&t.bos_id).any(|&id| id as usize >= vocab) {
+            return Err(FileError::Value("an end or begin id is outside the vocabulary".into()));
         }
         Ok(TextConfig {
             tokenizer_json: utf8(tokenizer, TOKENIZER)?,

@@ -10,7 +10,8 @@ use super::reader::Gguf;
 use super::{Array, GgufError, Value, dequantise, vocabulary};
 use crate::artefact::{PairOrder, TextConfig};
 use crate::error::ModelError;
-use crate::source::{FloatArch, FloatModel, Part, check_shape};
+use crate::limits::{Dimensions, MIN_POSITIONS};
+use crate::source::{FloatArch, FloatModel, Part};
 
 /// Architectures that are read, and whether their RoPE turns neighbouring channels (`true`) or the two halves.
 const ARCHITECTURES: [(&str, bool); 3] = [("llama", true), ("qwen2", false), ("qwen3", false)];
@@ -167,8 +168,11 @@ fn architecture(g: &Gguf) -> Result<FloatArch, ModelError> {
     let vocab = vocabulary::tokens(g)?.len();
     let (ffn, max_positions) = (number("feed_forward_length")?, number("context_length")?);
     // The file's own limit may be beyond what can be registered; import checks what is asked for.
-    check_shape(layers, hidden, heads, kv_heads, head_dim, ffn, vocab, 1)?;
     let has = |part: Part| g.tensors.contains_key(&tensor_name(part));
+    let tied_head = !has(Part::Head);
+    let max = MIN_POSITIONS;
+    Dimensions { layers, hidden, heads, kv_heads, head_dim, ffn, vocab, max_positions: max, tied_head }
+        .check()?;
     let arch = FloatArch {
         layers,
         hidden,
@@ -179,7 +183,7 @@ fn architecture(g: &Gguf) -> Result<FloatArch, ModelError> {
         vocab,
         max_positions,
         pair_order: if interleaved { PairOrder::Interleaved } else { PairOrder::Half },
-        tied_head: !has(Part::Head),
+        tied_head,
         qk_norm: has(Part::QNorm(0)),
         qkv_bias: has(Part::QBias(0)),
         o_bias: has(Part::OBias(0)),
