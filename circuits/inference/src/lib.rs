@@ -7,6 +7,7 @@
 //! | to | use |
 //! |---|---|
 //! | verify a proof file against the registered M | [`verify_file`] |
+//! | verify a proof of several answers | [`verify_many`] |
 //! | verify a proof | [`RegisteredModel::new`] from M, the [`commitment::ModelCommitment`] and the setup's key, then [`verify()`] |
 //! | name a model in a registry | [`ModelDigest`], M: `0x` and 64 hex digits as text |
 //! | store what M is the digest of | [`commitment::ModelCommitment::to_bytes`] and `from_bytes`, one canonical encoding |
@@ -24,6 +25,7 @@ macro_rules! verifier_modules {
         $(
             $(#[$doc])*
             #[cfg_attr(not(test), deny(
+                clippy::arithmetic_side_effects,
                 clippy::as_conversions,
                 clippy::expect_used,
                 clippy::indexing_slicing,
@@ -36,6 +38,7 @@ macro_rules! verifier_modules {
 }
 
 verifier_modules! {
+    pub mod batch;
     pub mod error;
     pub mod field;
     pub mod leaf;
@@ -55,11 +58,12 @@ verifier_modules! {
     pub mod verify;
 }
 
+pub use batch::Batch;
 pub use commitment::ModelDigest;
 pub use error::{ShapeError, VerifyError};
 pub use proof::Proof;
 pub use proof_file::{FileError, ProofFile, Verified, verify_file};
 pub use registration::{RegisteredModel, RegistrationError};
 pub use shape::ModelHeader;
-pub use statement::{Preimage, Public};
-pub use verify::verify;
+pub use statement::{Preimage, Public, Shown};
+pub use verify::{verify, verify_many};

@@ -5,7 +5,7 @@ use monai_model::limits::Dimensions;
 use monai_protocol::ModelId;
 
 use crate::error::ShapeError;
-use crate::multilinear::log2_ceil;
+use crate::multilinear::{log2_ceil, shl};
 
 /// Log of the channels in a block of all tensors but those of heads.
 pub const BLOCK_BITS: usize = 6;
@@ -165,7 +165,7 @@ impl Shape {
     /// Key segments of 64, a power of two.
     #[must_use]
     pub const fn segments(&self) -> usize {
-        1usize << self.segment_bits()
+        shl(1, self.segment_bits())
     }
 
     /// Log of [`Self::segments`].
@@ -195,13 +195,13 @@ impl Shape {
     /// Positions, `2^position_bits`.
     #[must_use]
     pub const fn positions(&self) -> usize {
-        1usize << self.position_bits
+        shl(1, self.position_bits)
     }
 
     /// Width of head `E`.
     #[must_use]
     pub const fn head_dim(&self) -> usize {
-        1usize << self.head_bits
+        shl(1, self.head_bits)
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::multilinear::log2_ceil;
+use crate::multilinear::{log2_ceil, shl};
 use crate::shape::{BLOCK_BITS, Matrix, Shape};
 
 /// Every committed tensor. *Offset* means that `y + 2^15` is stored.
@@ -358,7 +358,7 @@ impl Place {
     /// Number of values.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.units << self.low
+        shl(self.units, self.low)
     }
 
     /// True if it has no unit.
@@ -431,7 +431,7 @@ impl Layout {
     /// Number of chunks of `2^chunk_bits` values.
     #[must_use]
     pub const fn chunks(&self) -> usize {
-        self.len.div_ceil(1usize << self.chunk_bits)
+        self.len.div_ceil(shl(1, self.chunk_bits))
     }
 }
 

@@ -23,7 +23,7 @@ use monai_protocol::field::Fr;
 use super::{LeafClaims, SumClaim, Summand, check, limbs, offset16, one, residual, split, sum_runs};
 use crate::error::VerifyError;
 use crate::leaf::Remainder;
-use crate::multilinear::{eq_points, eq_range, total};
+use crate::multilinear::{eq_points, eq_range, shl, total};
 use crate::party::{Party, Query};
 use crate::shape::{BLOCK_BITS, Shape};
 use crate::statement::Statement;
@@ -100,7 +100,7 @@ impl Norms {
     #[must_use]
     pub fn eps(self, s: &Shape) -> Vec<Fr> {
         match self {
-            Self::Residual => vec![Fr::from(s.norm_eps); 1usize << variables(s.sites())],
+            Self::Residual => vec![Fr::from(s.norm_eps); shl(1, variables(s.sites()))],
             Self::Heads => by_kind(s, &s.head_norm_eps).map(|eps| Fr::from(*eps)).collect(),
         }
     }
