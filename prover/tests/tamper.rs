@@ -103,7 +103,7 @@ fn rows_commitments_and_opening() {
         refused("prefix", |q, _| q.answers[0].rows[t].prefix_weight ^= 1);
         refused("chosen", |q, _| q.answers[0].rows[t].chosen_weight += 1);
     }
-    refused("a row less", |q, _| q.answers[0].rows.truncate(q.answers[0].rows.len() - 1));
+    refused("a row less", |q, _| q.answers[0].rows.truncate(rows - 1));
     for i in 0..honest().2.commitments.len() {
         refused("a commitment", |q, _| q.commitments[i] = q.opening.h);
     }

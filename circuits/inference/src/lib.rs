@@ -17,46 +17,38 @@
 //! Deliberately absent: a prover, kernels, anything that has seen a witness. The flow of each relation is written once,
 //! over the trait [`party::Party`], which the prover implements in its own crate.
 #![forbid(unsafe_code)]
+// Nothing here may panic or wrap on outside input: no lint of this list has an exception outside tests.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
 
+pub mod batch;
 pub mod commitment;
-
-macro_rules! verifier_modules {
-    ($($(#[$doc:meta])* $vis:vis mod $name:ident;)*) => {
-        $(
-            $(#[$doc])*
-            #[cfg_attr(not(test), deny(
-                clippy::arithmetic_side_effects,
-                clippy::as_conversions,
-                clippy::expect_used,
-                clippy::indexing_slicing,
-                clippy::panic,
-                clippy::unwrap_used
-            ))]
-            $vis mod $name;
-        )*
-    };
-}
-
-verifier_modules! {
-    pub mod batch;
-    pub mod error;
-    pub mod field;
-    pub mod leaf;
-    pub mod multilinear;
-    pub mod party;
-    pub mod proof;
-    pub mod proof_file;
-    pub mod reduction;
-    pub mod registration;
-    pub mod relations;
-    pub mod shape;
-    pub mod statement;
-    pub mod sumcheck;
-    pub mod tensor;
-    pub mod transcript;
-    pub mod verifier;
-    pub mod verify;
-}
+pub mod error;
+pub mod field;
+pub mod leaf;
+pub mod multilinear;
+pub mod party;
+pub mod proof;
+pub mod proof_file;
+pub mod reduction;
+pub mod registration;
+pub mod relations;
+pub mod shape;
+pub mod statement;
+pub mod sumcheck;
+pub mod tensor;
+pub mod transcript;
+pub mod verifier;
+pub mod verify;
 
 pub use batch::Batch;
 pub use commitment::ModelDigest;

@@ -8,6 +8,16 @@
 //! | 1 | the proof is refused, or is about another answer |
 //! | 2 | the arguments are wrong, or a file can't be read |
 
+#![forbid(unsafe_code)]
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
 mod args;
 mod report;
 
