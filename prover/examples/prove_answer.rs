@@ -5,12 +5,15 @@
 //! ```
 //!
 //! MODEL is an artefact's file, or `tiny` for the tests' model. The prompt is the first ids of the vocabulary; each answer
-//! has its own seed. The setup is an INSECURE development one, cached in SETUP_CACHE.
+//! has its own seed. The setup is an INSECURE development one, cached in SETUP_CACHE; the model's commitment is cached beside
+//! it. Ends with the memory that was expected beside what was measured.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
-use monai_inference::{Preimage, ProofFile, Public, verify_many};
+use monai_inference::shape::Shape;
+use monai_inference::{Preimage, ProofFile, Public, RegisteredModel, verify_many};
 use monai_model::artefact::Model;
 use monai_model::reference::Reference;
 use monai_model::select::select;
@@ -19,7 +22,7 @@ use monai_protocol::{
     Address, Amount, Assurance, Blinding, ChainId, Finish, Request, SelectionParams, output_commitment,
 };
 use monai_prover::commit::Srs;
-use monai_prover::{Answer, ModelTensors, ProvingModel, header, prove_many};
+use monai_prover::{Answer, MemoryEstimate, ModelTensors, ProvingModel, commit_model, header, prove_many};
 
 fn peak_gib() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -83,7 +86,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().collect();
     let [_, path, cache, n_in, n_out, rest @ ..] = args.as_slice() else {
         return Err(
-            "usage: prove_answer MODEL SETUP_CACHE PROMPT_IDS OUTPUT_IDS [CHUNK_BITS [PROOF_FILE [ANSWERS]]]".into(),
+            "usage: prove_answer MODEL SETUP_CACHE PROMPT_IDS OUTPUT_IDS [CHUNK_BITS [PROOF_FILE [ANSWERS]]]"
+                .into(),
         );
     };
     let bits: usize = rest.first().map_or(Ok(21), |b| b.parse())?;
@@ -106,12 +110,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let srs = Srs::insecure_dev_cached(bits, b"prove_answer example", Path::new(cache))?;
     say("setup");
     let tensors = ModelTensors::new(&model, &header)?;
-    let registered = tensors.commit(&model, &header, &srs)?;
+    let chunks = Path::new(cache).with_extension("chunks");
+    let go = &mut |_, _| ControlFlow::Continue(());
+    let commitment = commit_model(&model, &tensors, &header, &srs, Some(&chunks), go)?;
+    let registered = RegisteredModel::new(&commitment.digest(), &commitment, srs.key())?;
     say(&format!("model committed in {} chunks", registered.chunks().len()));
     let model = ProvingModel { model: &model, tensors, registered };
+    let shapes = ids.iter().map(|n| Shape::new(&header, n_in as usize, *n)).collect::<Result<Vec<_>, _>>()?;
+    let expected = MemoryEstimate::of_all(&shapes).total();
     let start = Instant::now();
     let (proof, stages) = prove_many(&model, &srs, &answers, &())?;
     say(&format!("proved in {:.1} s", start.elapsed().as_secs_f64()));
+    println!(
+        "memory expected {:.2} GiB, measured {:.2} GiB",
+        expected as f64 / f64::from(1 << 30),
+        peak_gib()
+    );
     for time in &stages.0 {
         println!("{:10.2} s {:10.2} core-s  {}", time.wall.as_secs_f64(), time.cpu.as_secs_f64(), time.name);
     }
