@@ -4,12 +4,15 @@
 //! cargo run -p monai-prover --example prove_answer -- MODEL.monai SETUP_CACHE PROMPT_IDS OUTPUT_IDS [CHUNK_BITS [PROOF_FILE]]
 //! ```
 //!
-//! The prompt is the first ids of the vocabulary. The setup is an INSECURE development one, cached in SETUP_CACHE.
+//! The prompt is the first ids of the vocabulary. The setup is an INSECURE development one, cached in SETUP_CACHE; the model's
+//! commitment is cached beside it. Ends with the memory that was expected beside what was measured.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
-use monai_inference::{Preimage, ProofFile, Public, verify};
+use monai_inference::shape::Shape;
+use monai_inference::{Preimage, ProofFile, Public, RegisteredModel, verify};
 use monai_model::reference::Reference;
 use monai_model::select::select;
 use monai_protocol::types::Domain;
@@ -17,7 +20,7 @@ use monai_protocol::{
     Address, Amount, Assurance, Blinding, ChainId, Finish, Request, SelectionParams, output_commitment,
 };
 use monai_prover::commit::Srs;
-use monai_prover::{ModelTensors, ProvingModel, header, prove};
+use monai_prover::{MemoryEstimate, ModelTensors, ProvingModel, commit_model, header, prove};
 
 fn peak_gib() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -85,7 +88,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let srs = Srs::insecure_dev_cached(bits, b"prove_answer example", Path::new(cache))?;
     say("setup");
     let tensors = ModelTensors::new(&model, &header)?;
-    let registered = tensors.commit(&model, &header, &srs)?;
+    let chunks = Path::new(cache).with_extension("chunks");
+    let go = &mut |_, _| ControlFlow::Continue(());
+    let commitment = commit_model(&model, &tensors, &header, &srs, Some(&chunks), go)?;
+    let registered = RegisteredModel::new(&commitment.digest(), &commitment, srs.key())?;
     say(&format!("model committed in {} chunks", registered.chunks().len()));
     let model = ProvingModel { model: &model, tensors, registered };
     let public = Public {
@@ -95,9 +101,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         n_out: output.len() as u32,
         finish,
     };
+    let expected = MemoryEstimate::new(&Shape::new(&header, n_in as usize, output.len())?).total();
     let start = Instant::now();
     let (proof, stages) = prove(&model, &srs, &public, &Preimage { request, output })?;
     say(&format!("proved in {:.1} s", start.elapsed().as_secs_f64()));
+    println!(
+        "memory expected {:.2} GiB, measured {:.2} GiB",
+        expected as f64 / f64::from(1 << 30),
+        peak_gib()
+    );
     for time in &stages.0 {
         println!("{:10.2} s {:10.2} core-s  {}", time.wall.as_secs_f64(), time.cpu.as_secs_f64(), time.name);
     }
