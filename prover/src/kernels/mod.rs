@@ -2,6 +2,8 @@
 
 mod dot;
 mod fold;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod lanes;
 mod values;
 mod wide;
 

@@ -1,6 +1,8 @@
 //! Multi-scalar products over the setup's points.
 
 mod batch_add;
+#[cfg(target_arch = "x86_64")]
+mod batch_lanes;
 mod buckets;
 mod digits;
 #[cfg(test)]
