@@ -7,11 +7,25 @@
 use core::arch::x86_64::*;
 use std::marker::PhantomData;
 
+use ark_ff::PrimeField;
+use monai_protocol::Fr;
+
 /// A prime below `2^254`.
 pub(crate) trait Prime: Copy + Send + Sync {
     /// Its limbs.
     const LIMBS: [u64; 4];
 }
+
+/// The scalar field.
+#[derive(Clone, Copy)]
+pub(crate) struct Scalars;
+
+impl Prime for Scalars {
+    const LIMBS: [u64; 4] = Fr::MODULUS.0;
+}
+
+/// An element is its four limbs and nothing else, so a pointer to it is one to them.
+const _: () = assert!(size_of::<Fr>() == 32);
 
 /// Bits of a limb, and its mask.
 const BITS: u32 = 52;
@@ -291,6 +305,50 @@ impl<P: Prime> Products<P> {
     }
 }
 
+/// Two neighbouring elements from each of eight places.
+///
+/// # Safety
+/// Each place is that of two elements.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) unsafe fn load_two<P: Prime>(at: impl Fn(usize) -> *const u8) -> (Lanes<P>, Lanes<P>) {
+    // SAFETY: the places hold 64 bytes; the load asks for no alignment.
+    let rows = std::array::from_fn(|i| unsafe { _mm512_loadu_si512(at(i).cast()) });
+    let [x0, x1, x2, x3, y0, y1, y2, y3] = transpose(rows);
+    (Lanes::from_words([x0, x1, x2, x3]), Lanes::from_words([y0, y1, y2, y3]))
+}
+
+/// The words of one element from each of eight places.
+///
+/// # Safety
+/// Each place is that of an element.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) unsafe fn load_words(at: impl Fn(usize) -> *const u8) -> [__m512i; 4] {
+    let two = |i: usize, j: usize| {
+        // SAFETY: the places hold 32 bytes; the loads ask for no alignment.
+        let (low, high) = unsafe { (_mm256_loadu_si256(at(i).cast()), _mm256_loadu_si256(at(j).cast())) };
+        _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
+    };
+    let z = [two(0, 2), two(1, 3), two(4, 6), two(5, 7)];
+    let (l, h) = (_mm512_unpacklo_epi64(z[0], z[1]), _mm512_unpackhi_epi64(z[0], z[1]));
+    let (m, k) = (_mm512_unpacklo_epi64(z[2], z[3]), _mm512_unpackhi_epi64(z[2], z[3]));
+    [
+        _mm512_shuffle_i64x2::<0x88>(l, m),
+        _mm512_shuffle_i64x2::<0x88>(h, k),
+        _mm512_shuffle_i64x2::<0xdd>(l, m),
+        _mm512_shuffle_i64x2::<0xdd>(h, k),
+    ]
+}
+
+/// Eight pairs of canonical elements as they lie in memory, 64 bytes each.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn to_rows<P: Prime>(x: Lanes<P>, y: Lanes<P>) -> [__m512i; 8] {
+    let ([x0, x1, x2, x3], [y0, y1, y2, y3]) = (x.to_words(), y.to_words());
+    transpose([x0, x1, x2, x3, y0, y1, y2, y3])
+}
+
 /// The transpose of eight vectors of eight words.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
@@ -316,15 +374,7 @@ pub(crate) fn transpose(z: [__m512i; 8]) -> [__m512i; 8] {
 mod tests {
     use super::*;
     use crate::kernels::WideSum;
-    use ark_bn254::Fr;
-    use ark_ff::{BigInt, Field, One, PrimeField, Zero};
-
-    #[derive(Clone, Copy)]
-    struct Scalars;
-
-    impl Prime for Scalars {
-        const LIMBS: [u64; 4] = Fr::MODULUS.0;
-    }
+    use ark_ff::{BigInt, Field, One, Zero};
 
     type L = Lanes<Scalars>;
 

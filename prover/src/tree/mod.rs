@@ -23,10 +23,14 @@ use monai_inference::transcript::Label;
 use monai_protocol::Fr;
 
 use crate::channel::Channel;
+#[cfg(target_arch = "x86_64")]
+use crate::kernels::lanes::Products;
 use crate::progress::{Cancelled, Progress, check};
+#[cfg(target_arch = "x86_64")]
+use nodes::Eight;
 use nodes::{Above, Nodes, Sums};
 pub(crate) use nodes::{Layer, Leaves, Run};
-use values::Values;
+use values::{Form, Source, Values};
 
 /// The lowest layer of a tree.
 #[derive(Debug)]
@@ -193,12 +197,89 @@ impl Rounds<'_> {
     }
 }
 
-/// `a q1 + p1 q0` at 0, and its leading coefficient, between two quadruples `[a, p1, q0, q1]`.
-#[inline(always)]
-fn cross(low: &[Fr; 4], high: &[Fr; 4]) -> (Fr, Fr) {
-    let [a, p1, q0, q1] = low;
-    let [da, dp1, dq0, dq1]: [Fr; 4] = std::array::from_fn(|k| high[k] - low[k]);
-    (*a * q1 + *p1 * q0, da * dq1 + dp1 * dq0)
+/// `a q1 + p1 q0` of quadruples `[a, p1, q0, q1]`.
+struct Cross;
+
+impl Form<4> for Cross {
+    #[inline(always)]
+    fn of(low: &[Fr; 4], high: &[Fr; 4]) -> (Fr, Fr) {
+        let [a, p1, q0, q1] = low;
+        let [da, dp1, dq0, dq1]: [Fr; 4] = std::array::from_fn(|k| high[k] - low[k]);
+        (*a * q1 + *p1 * q0, da * dq1 + dp1 * dq0)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    unsafe fn of_eight(low: &[Eight; 4], high: &[Eight; 4]) -> (Eight, Eight) {
+        let (mut t0, mut leading) = (Products::zero(), Products::zero());
+        for (i, j) in [(0, 3), (1, 2)] {
+            t0.add(low[i], low[j]);
+            leading.add(high[i].minus(low[i]), high[j].minus(low[j]));
+        }
+        (t0.reduce(), leading.reduce())
+    }
+}
+
+/// `z0 z1`.
+struct Product;
+
+impl Form<2> for Product {
+    #[inline(always)]
+    fn of(low: &[Fr; 2], high: &[Fr; 2]) -> (Fr, Fr) {
+        (low[0] * low[1], (high[0] - low[0]) * (high[1] - low[1]))
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    unsafe fn of_eight(low: &[Eight; 2], high: &[Eight; 2]) -> (Eight, Eight) {
+        (low[0].times(low[1]), high[0].minus(low[0]).times(high[1].minus(low[1])))
+    }
+}
+
+/// `[p0 + merge q0, p1, q0, q1]` of a pair of nodes.
+struct Quadruples<'a, N> {
+    nodes: &'a N,
+    merge: Fr,
+}
+
+impl<N: Nodes> Source<4> for Quadruples<'_, N> {
+    #[inline(always)]
+    fn at(&self, i: usize) -> [Fr; 4] {
+        let [p0, p1, q0, q1] = self.nodes.pair(i);
+        [p0 + self.merge * q0, p1, q0, q1]
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    unsafe fn eight(&self, at: impl Fn(usize) -> usize) -> [Eight; 4] {
+        // SAFETY: the processor has the features, which this function asks for.
+        let [p0, p1, q0, q1] = unsafe { self.nodes.eight(at) };
+        [p0.plus(q0.times(Eight::splat(self.merge.0.0))).canonical(), p1, q0, q1]
+    }
+}
+
+/// `z` of both leaves of a pair.
+struct Sides<'a> {
+    leaves: &'a Leaves<'a>,
+    table: Vec<Fr>,
+}
+
+impl Source<2> for Sides<'_> {
+    #[inline(always)]
+    fn at(&self, i: usize) -> [Fr; 2] {
+        [self.table[self.leaves.entry(2 * i)], self.table[self.leaves.entry(2 * i + 1)]]
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    unsafe fn eight(&self, at: impl Fn(usize) -> usize) -> [Eight; 2] {
+        let side = |n: usize| self.leaves.eight(&self.table, |k| 2 * at(k) + n);
+        [side(0), side(1)]
+    }
 }
 
 /// The sumcheck of any layer. Values of the first `computed_rounds` rounds are computed from the nodes, then stored.
@@ -210,17 +291,13 @@ fn general_layer(
     claim: Fr,
     channel: &mut Channel,
 ) -> (Vec<Fr>, [Fr; 4]) {
-    let quadruple = |i: usize| {
-        let [p0, p1, q0, q1] = nodes.pair(i);
-        [p0 + merge * q0, p1, q0, q1]
-    };
     let absent = [merge, Fr::zero(), Fr::one(), Fr::one()];
-    let mut values = Values::new(nodes.pairs(), absent, computed_rounds, quadruple);
+    let mut values = Values::new(nodes.pairs(), absent, computed_rounds, Quadruples { nodes, merge });
     let mut rounds = Rounds { claim, bound: Fr::one(), channel };
     let mut inner = Vec::with_capacity(point.len());
     for (j, r) in point.iter().enumerate() {
         let rest = &point[j + 1..];
-        let (t0, leading) = values.sum(rest, cross);
+        let (t0, leading) = values.sum::<Cross>(rest);
         // Pairs of absent nodes give `merge` each, and nothing to the leading coefficient.
         let absent = merge * (Fr::one() - less_than(rest, values.half()));
         let x = rounds.step(*r, t0 + absent, leading);
@@ -246,9 +323,7 @@ fn unit_layer(
 ) -> (Vec<Fr>, [Fr; 4]) {
     let pairs = leaves.len() / 2;
     let inverse = merge.inverse().unwrap_or_else(Fr::zero);
-    let table = leaves.shifted(inverse);
-    let sides = |i: usize| [table[leaves.entry(2 * i)], table[leaves.entry(2 * i + 1)]];
-    let product = |low: &[Fr; 2], high: &[Fr; 2]| (low[0] * low[1], (high[0] - low[0]) * (high[1] - low[1]));
+    let sides = Sides { leaves, table: leaves.shifted(inverse) };
     let mut values = Values::new(pairs, [Fr::one(); 2], computed_rounds, sides);
     // The numerators: 1 for all real pairs but the last, whose value changes as absent ones are bound into it.
     let mut last = Fr::one();
@@ -257,7 +332,7 @@ fn unit_layer(
     for (j, r) in point.iter().enumerate() {
         let rest = &point[j + 1..];
         let (count, half) = (values.count(), values.half());
-        let (products, leading) = values.sum(rest, product);
+        let (products, leading) = values.sum::<Product>(rest);
         let present = less_than(rest, half);
         let end = eq_index(rest, half - 1);
         let odd = count % 2 == 1;

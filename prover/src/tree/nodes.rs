@@ -1,8 +1,14 @@
 //! Layers of a tree, stored or computed from the layer below.
 
+#[cfg(target_arch = "x86_64")]
+use core::arch::x86_64::*;
+
 use ark_ff::{One, Zero};
 use monai_protocol::Fr;
 use rayon::prelude::*;
+
+#[cfg(target_arch = "x86_64")]
+use crate::kernels::lanes::{Lanes, Products, Scalars, available, load_two, load_words, to_rows};
 
 /// Stored nodes of one layer.
 #[derive(Clone, Debug)]
@@ -87,6 +93,15 @@ impl<'a> Leaves<'a> {
         self.table[self.entry(i)]
     }
 
+    /// Eight leaves in a table with an element for each entry.
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub(super) fn eight(&self, table: &[Fr], at: impl Fn(usize) -> usize) -> Eight {
+        // SAFETY: the places are those of elements.
+        Eight::from_words(unsafe { load_words(|k| (&raw const table[self.entry(at(k))]).cast()) })
+    }
+
     /// `x` added to all entries.
     pub(super) fn shifted(&self, x: Fr) -> Vec<Fr> {
         self.table.par_iter().with_min_len(1 << 10).map(|q| x + q).collect()
@@ -99,6 +114,10 @@ impl<'a> Leaves<'a> {
     }
 }
 
+/// Eight elements.
+#[cfg(target_arch = "x86_64")]
+pub(super) type Eight = Lanes<Scalars>;
+
 /// Nodes of a layer, stored or not.
 pub(super) trait Nodes: Sync {
     /// Their number.
@@ -107,17 +126,99 @@ pub(super) trait Nodes: Sync {
     /// Numerators, then denominators, of nodes `2 i` and `2 i + 1`, where the first is a real one.
     fn pair(&self, i: usize) -> [Fr; 4];
 
+    /// Eight pairs of real nodes, canonical.
+    ///
+    /// # Safety
+    /// [`available`].
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn eight(&self, at: impl Fn(usize) -> usize) -> [Eight; 4];
+
     /// Number of pairs.
     fn pairs(&self) -> usize {
         self.count().div_ceil(2)
     }
 
     /// The layer above, stored.
-    fn parents(&self) -> Layer {
-        let (numerators, denominators) =
-            (0..self.pairs()).into_par_iter().with_min_len(1 << 9).map(|i| sum(&self.pair(i))).unzip();
-        Layer { numerators, denominators }
+    fn parents(&self) -> Layer
+    where
+        Self: Sized,
+    {
+        #[cfg(target_arch = "x86_64")]
+        if available() {
+            return parents_in_lanes(self);
+        }
+        parents_reference(self)
     }
+}
+
+/// The twin of [`Nodes::parents`].
+fn parents_reference(nodes: &impl Nodes) -> Layer {
+    let (numerators, denominators) =
+        (0..nodes.pairs()).into_par_iter().with_min_len(1 << 9).map(|i| sum(&nodes.pair(i))).unzip();
+    Layer { numerators, denominators }
+}
+
+/// Nodes that one task computes.
+#[cfg(target_arch = "x86_64")]
+const TASK: usize = 1 << 10;
+
+#[cfg(target_arch = "x86_64")]
+fn parents_in_lanes(nodes: &impl Nodes) -> Layer {
+    let (count, whole) = (nodes.pairs(), nodes.count() / 2);
+    let (mut numerators, mut denominators) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    let (p, q) =
+        (&mut numerators.spare_capacity_mut()[..count], &mut denominators.spare_capacity_mut()[..count]);
+    p.par_chunks_mut(TASK).zip(q.par_chunks_mut(TASK)).enumerate().for_each(|(task, (p, q))| {
+        let first = task * TASK;
+        let mut done = 0;
+        while done + 8 <= p.len() && first + done + 8 <= whole {
+            // SAFETY: the processor has the features, and the targets have room for eight elements.
+            unsafe {
+                put_sums(nodes, first + done, p[done..].as_mut_ptr().cast(), q[done..].as_mut_ptr().cast())
+            };
+            done += 8;
+        }
+        for (i, (p, q)) in p.iter_mut().zip(q).enumerate().skip(done) {
+            let (a, b) = sum(&nodes.pair(first + i));
+            p.write(a);
+            q.write(b);
+        }
+    });
+    // SAFETY: all tasks together have written `count` elements of both.
+    unsafe {
+        numerators.set_len(count);
+        denominators.set_len(count);
+    }
+    Layer { numerators, denominators }
+}
+
+/// Writes the sums of the pairs `first..first + 8`.
+///
+/// # Safety
+/// [`available`]; the targets have room for eight elements.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512ifma")]
+unsafe fn put_sums(nodes: &impl Nodes, first: usize, p: *mut Fr, q: *mut Fr) {
+    // SAFETY: the processor has the features, which this function asks for.
+    let (a, b) = sum_eight(unsafe { nodes.eight(|k| first + k) });
+    for (i, row) in to_rows(a, b).into_iter().enumerate() {
+        // SAFETY: room for eight elements; the stores ask for no alignment.
+        unsafe {
+            _mm256_storeu_si256(p.add(i).cast(), _mm512_castsi512_si256(row));
+            _mm256_storeu_si256(q.add(i).cast(), _mm512_extracti64x4_epi64::<1>(row));
+        }
+    }
+}
+
+/// [`sum`] of eight canonical pairs, canonical.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn sum_eight([p0, p1, q0, q1]: [Eight; 4]) -> (Eight, Eight) {
+    let mut t = Products::zero();
+    t.add(p0, q1);
+    t.add(p1, q0);
+    (t.reduce().canonical(), q0.times(q1).canonical())
 }
 
 /// The sum of two fractions.
@@ -137,6 +238,18 @@ impl Nodes for Layer {
         let p1 = p.get(2 * i + 1).copied().unwrap_or_else(Fr::zero);
         let q1 = q.get(2 * i + 1).copied().unwrap_or_else(Fr::one);
         [p[2 * i], p1, q[2 * i], q1]
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    unsafe fn eight(&self, at: impl Fn(usize) -> usize) -> [Eight; 4] {
+        let two = |v: &[Fr], i: usize| v[2 * i..2 * i + 2].as_ptr().cast();
+        // SAFETY: two elements lie at each place.
+        let ((p0, p1), (q0, q1)) = unsafe {
+            (load_two(|k| two(&self.numerators, at(k))), load_two(|k| two(&self.denominators, at(k))))
+        };
+        [p0, p1, q0, q1]
     }
 }
 
@@ -163,6 +276,15 @@ impl Nodes for Sums<'_> {
             (a + b, a * b)
         })
     }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    unsafe fn eight(&self, at: impl Fn(usize) -> usize) -> [Eight; 4] {
+        let leaf = |n: usize| self.0.eight(&self.0.table, |k| 4 * at(k) + n);
+        let (a, b, c, d) = (leaf(0), leaf(1), leaf(2), leaf(3));
+        [a.plus(b).canonical(), c.plus(d).canonical(), a.times(b).canonical(), c.times(d).canonical()]
+    }
 }
 
 /// The sums of adjacent nodes of a layer, computed when they are read.
@@ -176,5 +298,15 @@ impl<N: Nodes> Nodes for Above<'_, N> {
     #[inline(always)]
     fn pair(&self, i: usize) -> [Fr; 4] {
         pair_of(i, self.count(), |i| sum(&self.0.pair(i)))
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    unsafe fn eight(&self, at: impl Fn(usize) -> usize) -> [Eight; 4] {
+        // SAFETY: the processor has the features, which this function asks for.
+        let [low, high] = [0, 1].map(|n| unsafe { self.0.eight(|k| 2 * at(k) + n) });
+        let ((p0, q0), (p1, q1)) = (sum_eight(low), sum_eight(high));
+        [p0, p1, q0, q1]
     }
 }

@@ -7,7 +7,7 @@ use halo2curves::ff::Field;
 
 use super::batch_add::Operands;
 use crate::commit::field::{Base, Point, base_from_limbs, base_limbs};
-use crate::kernels::lanes::{Lanes, Prime, transpose};
+use crate::kernels::lanes::{Lanes, Prime, load_two, load_words, to_rows};
 
 /// The curve's base field.
 #[derive(Clone, Copy)]
@@ -49,7 +49,8 @@ pub(super) fn run<O: Operands>(o: &mut O, n: usize, scratch: &mut LaneScratch) -
         }
         // Lanes beyond the end repeat the last pair and are not stored.
         let at = |i: usize| o.places((8 * g + i).min(last));
-        let (p, q) = (load_x(|i| at(i).0), load_x(|i| at(i).1));
+        // SAFETY: the places are those of points, whose first 32 bytes are the first coordinate.
+        let (p, q) = unsafe { (load_words(|i| at(i).0.cast()), load_words(|i| at(i).1.cast())) };
         let mut same = 0xffu8;
         for i in 0..4 {
             same &= _mm512_cmpeq_epi64_mask(p[i], q[i]);
@@ -70,16 +71,14 @@ pub(super) fn run<O: Operands>(o: &mut O, n: usize, scratch: &mut LaneScratch) -
     let mut inverse = invert(product);
     for g in (0..groups).rev() {
         let at = |i: usize| o.places((8 * g + i).min(last));
-        let (px, py) = load(|i| at(i).0);
-        let (qx, qy) = load(|i| at(i).1);
+        // SAFETY: the places are those of points, which are two elements.
+        let ((px, py), (qx, qy)) = unsafe { (load_two(|i| at(i).0.cast()), load_two(|i| at(i).1.cast())) };
         let inv = inverse.times(scratch.prefixes[g]);
         inverse = inverse.times(scratch.denominators[g]);
         let slope = qy.minus(py).times(inv);
         let x = slope.times(slope).minus_two(px, qx).canonical();
         let y = slope.times(px.minus(x)).minus(py).canonical();
-        let ([x0, x1, x2, x3], [y0, y1, y2, y3]) = (x.to_words(), y.to_words());
-        let points = transpose([x0, x1, x2, x3, y0, y1, y2, y3]);
-        for (i, point) in points.into_iter().enumerate().take(n - 8 * g) {
+        for (i, point) in to_rows(x, y).into_iter().enumerate().take(n - 8 * g) {
             // SAFETY: `target` is a place of one point, 64 bytes that nobody else refers to.
             unsafe { _mm512_storeu_si512(o.target(8 * g + i).cast(), point) };
         }
@@ -110,34 +109,4 @@ fn invert(product: Eight) -> Eight {
     }
     // SAFETY: each row holds 64 bytes; the load asks for no alignment.
     Eight::from_words(words.map(|w| unsafe { _mm512_loadu_si512(w.as_ptr().cast()) }))
-}
-
-/// Coordinates of eight points.
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn load(at: impl Fn(usize) -> *const Point) -> (Eight, Eight) {
-    // SAFETY: `at` gives places of points, 64 bytes each.
-    let rows = std::array::from_fn(|i| unsafe { _mm512_loadu_si512(at(i).cast()) });
-    let [x0, x1, x2, x3, y0, y1, y2, y3] = transpose(rows);
-    (Eight::from_words([x0, x1, x2, x3]), Eight::from_words([y0, y1, y2, y3]))
-}
-
-/// The limbs of the first coordinates of eight points.
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn load_x(at: impl Fn(usize) -> *const Point) -> [__m512i; 4] {
-    let two = |i: usize, j: usize| {
-        // SAFETY: `at` gives places of points, whose first 32 bytes are the first coordinate.
-        let (low, high) = unsafe { (_mm256_loadu_si256(at(i).cast()), _mm256_loadu_si256(at(j).cast())) };
-        _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
-    };
-    let z = [two(0, 2), two(1, 3), two(4, 6), two(5, 7)];
-    let (l, h) = (_mm512_unpacklo_epi64(z[0], z[1]), _mm512_unpackhi_epi64(z[0], z[1]));
-    let (m, k) = (_mm512_unpacklo_epi64(z[2], z[3]), _mm512_unpackhi_epi64(z[2], z[3]));
-    [
-        _mm512_shuffle_i64x2::<0x88>(l, m),
-        _mm512_shuffle_i64x2::<0x88>(h, k),
-        _mm512_shuffle_i64x2::<0xdd>(l, m),
-        _mm512_shuffle_i64x2::<0xdd>(h, k),
-    ]
 }
