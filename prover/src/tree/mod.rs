@@ -252,6 +252,11 @@ impl<N: Nodes> Source<4> for Quadruples<'_, N> {
     }
 
     #[cfg(target_arch = "x86_64")]
+    fn whole(&self) -> usize {
+        self.nodes.whole_pairs()
+    }
+
+    #[cfg(target_arch = "x86_64")]
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
     unsafe fn eight(&self, at: impl Fn(usize) -> usize) -> [Eight; 4] {
@@ -271,6 +276,11 @@ impl Source<2> for Sides<'_> {
     #[inline(always)]
     fn at(&self, i: usize) -> [Fr; 2] {
         [self.table[self.leaves.entry(2 * i)], self.table[self.leaves.entry(2 * i + 1)]]
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn whole(&self) -> usize {
+        self.leaves.len() / 2
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -408,7 +418,7 @@ mod tests {
 
     #[test]
     fn the_tree_ends_in_the_extensions_of_its_leaves() {
-        for n in [2, 4, 6, 10, 64, 66, 94, 128, 190, 1000, 1024, 5002] {
+        for n in [2, 4, 6, 10, 64, 66, 94, 126, 128, 190, 254, 1000, 1022, 1024, 5002] {
             check_units(n);
             check_general(n);
         }

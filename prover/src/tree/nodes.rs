@@ -126,7 +126,11 @@ pub(super) trait Nodes: Sync {
     /// Numerators, then denominators, of nodes `2 i` and `2 i + 1`, where the first is a real one.
     fn pair(&self, i: usize) -> [Fr; 4];
 
-    /// Eight pairs of real nodes, canonical.
+    /// Number of pairs, from the first on, that come from real nodes and leaves alone.
+    #[cfg(target_arch = "x86_64")]
+    fn whole_pairs(&self) -> usize;
+
+    /// Eight of the whole pairs, canonical.
     ///
     /// # Safety
     /// [`available`].
@@ -164,7 +168,7 @@ const TASK: usize = 1 << 10;
 
 #[cfg(target_arch = "x86_64")]
 fn parents_in_lanes(nodes: &impl Nodes) -> Layer {
-    let (count, whole) = (nodes.pairs(), nodes.count() / 2);
+    let (count, whole) = (nodes.pairs(), nodes.whole_pairs());
     let (mut numerators, mut denominators) = (Vec::with_capacity(count), Vec::with_capacity(count));
     let (p, q) =
         (&mut numerators.spare_capacity_mut()[..count], &mut denominators.spare_capacity_mut()[..count]);
@@ -241,6 +245,11 @@ impl Nodes for Layer {
     }
 
     #[cfg(target_arch = "x86_64")]
+    fn whole_pairs(&self) -> usize {
+        self.count() / 2
+    }
+
+    #[cfg(target_arch = "x86_64")]
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
     unsafe fn eight(&self, at: impl Fn(usize) -> usize) -> [Eight; 4] {
@@ -278,6 +287,11 @@ impl Nodes for Sums<'_> {
     }
 
     #[cfg(target_arch = "x86_64")]
+    fn whole_pairs(&self) -> usize {
+        self.count() / 2
+    }
+
+    #[cfg(target_arch = "x86_64")]
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
     unsafe fn eight(&self, at: impl Fn(usize) -> usize) -> [Eight; 4] {
@@ -301,6 +315,11 @@ impl<N: Nodes> Nodes for Above<'_, N> {
     }
 
     #[cfg(target_arch = "x86_64")]
+    fn whole_pairs(&self) -> usize {
+        self.0.whole_pairs() / 2
+    }
+
+    #[cfg(target_arch = "x86_64")]
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
     unsafe fn eight(&self, at: impl Fn(usize) -> usize) -> [Eight; 4] {
@@ -308,5 +327,31 @@ impl<N: Nodes> Nodes for Above<'_, N> {
         let [low, high] = [0, 1].map(|n| unsafe { self.0.eight(|k| 2 * at(k) + n) });
         let ((p0, q0), (p1, q1)) = (sum_eight(low), sum_eight(high));
         [p0, p1, q0, q1]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ark_ff::Field;
+
+    #[test]
+    fn parents_are_those_of_the_twin() {
+        let numbers = |n: usize, seed: u64| -> Vec<Fr> {
+            std::iter::successors(Some(-Fr::from(seed)), |x| Some(x.square() + Fr::one())).take(n).collect()
+        };
+        let same = |nodes: &dyn Fn() -> [Layer; 2]| {
+            let [a, b] = nodes();
+            assert!(a.numerators == b.numerators && a.denominators == b.denominators);
+        };
+        for n in [1, 2, 15, 16, 17, 63, 127, 3001, 4096] {
+            let layer = Layer { numerators: numbers(n, 3), denominators: numbers(n, 4) };
+            same(&|| [layer.parents(), parents_reference(&layer)]);
+            same(&|| [Above(&layer).parents(), parents_reference(&Above(&layer))]);
+            let values: Vec<i32> = (0..2 * n as i32).map(|i| i * i * 31 & 0xffff).collect();
+            let leaves = Leaves::new(numbers(1 << 16, 5), 0, vec![Run::Wide(&values)]);
+            same(&|| [Sums(&leaves).parents(), parents_reference(&Sums(&leaves))]);
+            same(&|| [Above(&Sums(&leaves)).parents(), parents_reference(&Above(&Sums(&leaves)))]);
+        }
     }
 }

@@ -16,7 +16,11 @@ pub(super) trait Source<const K: usize>: Sync {
     /// Value `i`.
     fn at(&self, i: usize) -> [Fr; K];
 
-    /// Eight values, canonical.
+    /// Number of values, from the first on, no part of which is absent.
+    #[cfg(target_arch = "x86_64")]
+    fn whole(&self) -> usize;
+
+    /// Eight of them, canonical.
     ///
     /// # Safety
     /// [`available`].
@@ -113,8 +117,9 @@ impl<const K: usize, S: Source<K>> Values<K, S> {
     fn whole_pairs(&self) -> usize {
         match (self.lanes, self.stored.is_some(), self.bound) {
             (false, ..) => 0,
-            (true, false, Some(_)) => self.first_count / 4,
-            _ => self.count / 2,
+            (true, false, Some(_)) => self.first.whole() / 4,
+            (true, false, None) => self.first.whole() / 2,
+            (true, true, _) => self.count / 2,
         }
     }
 
@@ -280,4 +285,51 @@ fn between_eight<const K: usize>(low: &[Eight; K], high: &[Eight; K], x: Eight) 
         out[k] = low[k].plus(x.times(high[k].minus(low[k]))).canonical();
     }
     out
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+    use crate::tree::Cross;
+    use ark_ff::{Field, One};
+
+    struct Listed(Vec<[Fr; 4]>);
+
+    impl Source<4> for Listed {
+        fn at(&self, i: usize) -> [Fr; 4] {
+            self.0[i]
+        }
+
+        fn whole(&self) -> usize {
+            self.0.len()
+        }
+
+        #[target_feature(enable = "avx512f,avx512ifma")]
+        unsafe fn eight(&self, at: impl Fn(usize) -> usize) -> [Eight; 4] {
+            load_values(&self.0, at)
+        }
+    }
+
+    #[test]
+    fn eight_at_once_are_what_each_is_alone() {
+        let mut x = -Fr::one();
+        let mut next = || {
+            x = x.square() - Fr::from(3u64);
+            x
+        };
+        let point: Vec<Fr> = (0..14).map(|_| next()).collect();
+        let absent: [Fr; 4] = std::array::from_fn(|_| next());
+        for (count, rounds) in [(3usize, 1), (900, 1), (16_384, 2), (9_999, 2), (12_345, 1)] {
+            let list: Vec<[Fr; 4]> = (0..count).map(|_| std::array::from_fn(|_| next())).collect();
+            let mut lanes = Values::new(count, absent, rounds, Listed(list.clone()));
+            let mut scalar = Values::new(count, absent, rounds, Listed(list)).scalar();
+            for (j, x) in point.iter().enumerate() {
+                let rest = &point[j + 1..];
+                assert_eq!(lanes.sum::<Cross>(rest), scalar.sum::<Cross>(rest), "{count} {rounds} {j}");
+                lanes.bind(*x, rest.is_empty());
+                scalar.bind(*x, rest.is_empty());
+            }
+            assert_eq!(lanes.end(), scalar.end());
+        }
+    }
 }

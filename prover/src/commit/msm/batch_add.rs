@@ -252,7 +252,6 @@ fn special_numerator(p: &Point, q: &Point) -> Special {
 mod tests {
     use super::*;
     use halo2curves::bn256;
-    use halo2curves::group::Group;
 
     #[test]
     fn eight_at_once_are_what_each_is_alone() {
