@@ -193,8 +193,8 @@ contract Audits is IAudits, Wired {
         _requireWindow(number, header);
         Leaves.check(POSEIDON, header, leaf);
         LeafMeta memory m = LeafCodec.unpack(leaf.meta);
-        // Misses and refusals claim no answer, so there is nothing to prove.
-        if (m.finish < Messages.STOP || m.finish > Messages.CANCELLED) revert NotAuditable(leaf.meta);
+        // Misses, refusals and answers that were cancelled before their first id claim nothing that could be proved.
+        if (m.finish < Messages.STOP || m.finish > Messages.CANCELLED || m.nOut == 0) revert NotAuditable(leaf.meta);
         address operator = IOperators(OPERATORS).operatorAt(m.node, header.epoch);
         if (operator == address(0)) revert NoSuchNode(m.node, header.epoch);
 

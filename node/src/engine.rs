@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use candle_core::Device;
 use monai_engine::{Engine, EngineConfig, EngineError, Job, Program, TokenStream};
 use monai_model::artefact::Model;
+use monai_protocol::SelectionParams;
 use std::sync::Arc;
 
 /// How to run an engine.
@@ -58,6 +59,12 @@ impl AnyEngine {
     /// What the engine says of the job.
     pub fn submit(&self, job: Job) -> std::result::Result<TokenStream, EngineError> {
         self.0.submit(job)
+    }
+
+    /// Whether the stop rule ends an answer with these ids.
+    #[must_use]
+    pub fn ended(&self, params: &SelectionParams, output: &[u32]) -> bool {
+        self.0.program().finish_after(params, output).is_some()
     }
 
     /// Jobs that wait.

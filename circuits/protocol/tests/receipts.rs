@@ -403,8 +403,13 @@ fn reexecution_compares_ids_and_finish() {
     // Cancelled at k: the model's longer answer must agree on its first k ids.
     let c = w.answer(0, &[], Finish::Cancelled, 5);
     let longer: Vec<u32> = c.output.iter().copied().chain([9, 9]).collect();
-    assert_eq!(c.reexecute(&Echo(longer, Finish::Stop)), Ok(()));
+    assert_eq!(c.reexecute(&Echo(longer, Finish::Length)), Ok(()));
+    // An answer that the model ends there was not cut.
+    assert!(matches!(
+        c.reexecute(&Echo(c.output.clone(), Finish::Stop)),
+        Err(ReceiptError::Output { index: 5, .. })
+    ));
     let empty = w.answer(0, &[], Finish::Cancelled, 0);
-    assert_eq!(empty.reexecute(&Echo(vec![1], Finish::Stop)), Ok(()));
+    assert_eq!(empty.reexecute(&Echo(vec![1], Finish::Length)), Ok(()));
     empty.check(&w.anchors(), NOW).unwrap();
 }

@@ -132,6 +132,7 @@ contract AuditsTest is World {
         uint256[3][] memory l = _leaves(2, 0, 500);
         LeafMeta memory m = LeafCodec.unpack(l[0][2]);
         m.finish = finish % 2 == 0 ? 0 : uint8(within(finish, 4, 15));
+        if (finish % 3 == 0) (m.finish, m.nOut) = (Messages.CANCELLED, 0);
         l[0][2] = LeafCodec.pack(m);
         m.finish = 1;
         m.node = uint16(within(slot, 1, type(uint16).max));

@@ -73,9 +73,7 @@ impl Auditor {
     ) -> Result<()> {
         let replay = self.replay(model)?;
         let mut replay = replay.lock().unwrap_or_else(PoisonError::into_inner);
-        // Where the requester ended the answer, its signature stands for the stop rule.
-        let finish = (finish != Finish::Cancelled).then_some(finish);
-        match replay.reexecute(prompt, params, output, finish) {
+        match replay.reexecute(prompt, params, output, Some(finish)) {
             Ok(()) => Ok(()),
             Err(ReexecutionError::Mismatch(what)) => Err(Error::Invalid(format!("re-execution: {what}"))),
             // A job that no engine would take was not answered by one either.

@@ -232,13 +232,15 @@ impl Answering {
         }
     }
 
-    /// Where a cancel order ends the answer; `None` for an order that its requester did not sign or
-    /// that asks for more than has been streamed.
+    /// Where a cancel order ends the answer; `None` for an order that its requester did not sign, that asks for more
+    /// than has been streamed, or for an end that the answer has by itself: cut there it could not be proved.
     fn cancelled_at(&self, order: &CancelJob) -> Result<Option<u32>, Stop> {
         let Some(signature) = &order.signature else { return Err(Stop::Drop) };
         let cancel = Cancel { request: self.request, up_to: order.up_to };
         let signed = cancel.verify(&self.service.domain, signature, self.job.request.user).is_ok();
-        if signed && order.up_to as usize <= self.ids.len() {
+        let request = &self.job.request;
+        let ended = |ids| self.service.model(&request.model).is_some_and(|m| m.engine.ended(&request.params, ids));
+        if signed && self.ids.get(..order.up_to as usize).is_some_and(|ids| !ended(ids)) {
             return Ok(Some(order.up_to));
         }
         tracing::warn!(

@@ -73,6 +73,9 @@ pub(super) fn change(text: &str) -> Result<(u8, U256)> {
         parse(tokens.trim(), TOKEN_DECIMALS)?
     } else if let Some(percent) = value.strip_suffix('%') {
         parse(percent.trim(), TOKEN_DECIMALS)? / U256::from(100)
+    } else if value.is_empty() {
+        // The number's own parser reads nothing as zero.
+        return Err(wrong("a value is 20, 150tokens or 2%"));
     } else {
         value.parse().map_err(|_| wrong("a value is 20, 150tokens or 2%"))?
     };

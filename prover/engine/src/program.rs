@@ -5,6 +5,7 @@ use std::sync::Arc;
 use candle_core::Device;
 use monai_model::artefact::{Layer, Linear, Model};
 use monai_model::semantics::TABLE_LEN;
+use monai_protocol::{Finish, SelectionParams};
 
 use crate::arena::Arena;
 use crate::error::EngineError;
@@ -108,6 +109,16 @@ impl Program {
         match ids.iter().position(|&id| id as usize >= vocab) {
             Some(i) => Err(EngineError::UnknownId { id: ids[i], position: first + i, vocab }),
             None => Ok(()),
+        }
+    }
+
+    /// How the stop rule ends an answer with these ids, if it does.
+    #[must_use]
+    pub fn finish_after(&self, params: &SelectionParams, output: &[u32]) -> Option<Finish> {
+        match output.last() {
+            Some(&id) if self.ends(id, &params.stop_ids) => Some(Finish::Stop),
+            _ if output.len() >= params.max_tokens as usize => Some(Finish::Length),
+            _ => None,
         }
     }
 

@@ -237,7 +237,12 @@ impl Relay<'_> {
 
     /// Sends the order to stop: the one on disk once the answer has come that far, or else a new one for where the
     /// answer is, which goes to disk first. A slot has one order for ever, so its nodes can't sign different ends.
+    ///
+    /// Nothing is sent for an answer that has ended by itself: cut at its own end it could not be proved.
     async fn send_cancel(&mut self) {
+        if self.run.output.ended(&self.run.place) {
+            return;
+        }
         let order = match &self.run.open.cancel {
             Some(order) if self.run.output.len() < order.message.up_to => return,
             Some(order) => order.clone(),

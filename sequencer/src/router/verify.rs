@@ -81,9 +81,14 @@ impl Output {
 
     /// True once no id may follow.
     pub(crate) fn ended(&self, place: &Place) -> bool {
-        self.len() >= place.request.params.max_tokens
-            || self.ids.last().is_some_and(|id| place.stops.contains(id))
+        ends(place, &self.ids)
     }
+}
+
+/// True if the stop rule ends an answer with these ids.
+fn ends(place: &Place, ids: &[u32]) -> bool {
+    ids.len() >= place.request.params.max_tokens as usize
+        || ids.last().is_some_and(|id| place.stops.contains(id))
 }
 
 /// One node's attempt.
@@ -183,7 +188,11 @@ impl Attempted {
         m.verify(&place.domain, &done.signature, self.node).map_err(|_| Invalid::Signature)?;
         let ids = match m.finish {
             // What was streamed between order and end is not part of the answer.
-            Finish::Cancelled if Some(m.n_out) == cancelled && m.n_out <= output.len() => {
+            Finish::Cancelled
+                if Some(m.n_out) == cancelled
+                    && m.n_out <= output.len()
+                    && !ends(place, &output.ids[..m.n_out as usize]) =>
+            {
                 &output.ids[..m.n_out as usize]
             }
             Finish::Stop if output.ids.last().is_some_and(|id| place.stops.contains(id)) => &output.ids[..],

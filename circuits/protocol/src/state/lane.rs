@@ -58,6 +58,8 @@ pub(super) fn apply_lane(
             if !lane.by_preference() {
                 let c = next.counters.node(model, node);
                 match leaf.meta.finish {
+                    // Cancelled before its first id: no work that could be shown, and no fault of the node.
+                    Finish::Cancelled if leaf.meta.n_out == 0 => {}
                     Finish::Stop | Finish::Length | Finish::Cancelled => c.answered += 1,
                     Finish::Refused | Finish::Missed => c.missed += 1,
                     Finish::Busy => c.busy += 1,

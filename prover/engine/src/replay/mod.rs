@@ -246,7 +246,7 @@ fn check_finish(
     output: &[u32],
     came: Finish,
 ) -> Result<(), Mismatch> {
-    let expected = finish_after(program, params, output);
+    let expected = program.finish_after(params, output);
     let fits = match expected {
         Some(expected) => expected == came,
         // An answer that the stop rule has not ended can only have been cancelled.
@@ -262,15 +262,6 @@ fn check_finish(
         Ok(())
     } else {
         Err(Mismatch::Finish { expected: expected.map_or("unfinished", name), came: name(came) })
-    }
-}
-
-/// How the stop rule ends an answer with these ids, if it does.
-pub(crate) fn finish_after(program: &Program, params: &SelectionParams, output: &[u32]) -> Option<Finish> {
-    match output.last() {
-        Some(&id) if program.ends(id, &params.stop_ids) => Some(Finish::Stop),
-        _ if output.len() >= params.max_tokens as usize => Some(Finish::Length),
-        _ => None,
     }
 }
 

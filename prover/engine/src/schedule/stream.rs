@@ -13,7 +13,6 @@ use crate::job::{Event, Finished, Job, Timings, Token};
 use crate::kv::{BLOCK, BlockId, KvCache, PrefixKey};
 use crate::logprobs;
 use crate::program::Program;
-use crate::replay::finish_after;
 use crate::selection::Selector;
 
 /// A job as it reaches the engine's thread.
@@ -67,7 +66,7 @@ pub(super) struct Stream {
 impl Stream {
     pub(super) fn new(submission: Submission, program: &Program, arrival: u64) -> Self {
         let Submission { job, events, cancelled, at } = submission;
-        let ended = finish_after(program, &job.params, &job.resume).filter(|_| !job.resume.is_empty());
+        let ended = program.finish_after(&job.params, &job.resume).filter(|_| !job.resume.is_empty());
         let checked = if job.verify_resume { 0 } else { job.resume.len() };
         Self {
             output: job.resume.clone(),
@@ -223,7 +222,7 @@ impl Stream {
         self.last = Some(now);
         // A receiver that has gone has cancelled the job; the next sweep ends it.
         let _ = self.events.send(Event::Token(Token { id, index, logprobs }));
-        match finish_after(program, params, &self.output) {
+        match program.finish_after(params, &self.output) {
             Some(finish) => Next::Finished { finish, selected: true },
             None => Next::Selected,
         }

@@ -61,10 +61,11 @@ impl Facts<'_> {
         let expected = match finish {
             Finish::Stop if (1..=max).contains(&n_out) => return Ok(()),
             Finish::Length if n_out == max => return Ok(()),
-            Finish::Cancelled if n_out <= max => return Ok(()),
+            // With all its ids an answer has ended by itself, and nothing was left to cancel.
+            Finish::Cancelled if n_out < max => return Ok(()),
             Finish::Stop => format!("1 to {max} ids for stop"),
             Finish::Length => format!("{max} ids for length"),
-            Finish::Cancelled => format!("at most {max} ids"),
+            Finish::Cancelled => format!("fewer than {max} ids for cancelled"),
             Finish::Refused | Finish::Missed | Finish::Busy => {
                 return Err(ReceiptError::Mismatch {
                     field: "response.message.finish".into(),
