@@ -185,8 +185,8 @@ impl<P: Prime> Lanes<P> {
     fn less(self, multiple: [u64; 5]) -> Self {
         let multiple = Self::constant(multiple);
         let mut r = self.0;
-        for i in 0..5 {
-            r[i] = _mm512_sub_epi64(r[i], multiple[i]);
+        for (r, m) in r.iter_mut().zip(multiple) {
+            *r = _mm512_sub_epi64(*r, m);
         }
         let r = Self::carried(r).0;
         let negative = _mm512_cmplt_epi64_mask(r[4], _mm512_setzero_si512());

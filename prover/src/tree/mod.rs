@@ -10,9 +10,13 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `leaves.rs` | unit fractions, read from the witness |
 //! | `nodes.rs` | layers, stored or computed |
+//! | `forms.rs` | the two summands, and what they are made of |
 //! | `values.rs` | what a layer's sumcheck binds: computed at first, then stored |
 
+mod forms;
+mod leaves;
 mod nodes;
 mod values;
 
@@ -23,14 +27,12 @@ use monai_inference::transcript::Label;
 use monai_protocol::Fr;
 
 use crate::channel::Channel;
-#[cfg(target_arch = "x86_64")]
-use crate::kernels::lanes::Products;
 use crate::progress::{Cancelled, Progress, check};
-#[cfg(target_arch = "x86_64")]
-use nodes::Eight;
+use forms::{Cross, Product, Quadruples, Sides};
+pub(crate) use leaves::{Leaves, Run};
+pub(crate) use nodes::Layer;
 use nodes::{Above, Nodes, Sums};
-pub(crate) use nodes::{Layer, Leaves, Run};
-use values::{Form, Source, Values};
+use values::Values;
 
 /// The lowest layer of a tree.
 #[derive(Debug)]
@@ -67,7 +69,7 @@ impl Plan {
 /// of `leaves / 2^k` nodes of two elements each. What the sums of the layers below bind is less, and comes later.
 pub(crate) const fn peak_bytes(leaves: usize) -> u64 {
     let node = 2 * size_of::<Fr>() as u64;
-    2 * node * (leaves as u64) >> Plan::new(leaves).stored
+    (2 * node * leaves as u64) >> Plan::new(leaves).stored
 }
 
 /// Proves the sum of the fractions over `2^variables` places.
@@ -194,101 +196,6 @@ impl Rounds<'_> {
         self.bound = l0 + x * (l1 - l0);
         self.claim = self.bound * (t0 + x * (t1 - t0 - leading + x * leading));
         x
-    }
-}
-
-/// `a q1 + p1 q0` of quadruples `[a, p1, q0, q1]`.
-struct Cross;
-
-impl Form<4> for Cross {
-    #[inline(always)]
-    fn of(low: &[Fr; 4], high: &[Fr; 4]) -> (Fr, Fr) {
-        let [a, p1, q0, q1] = low;
-        let [da, dp1, dq0, dq1]: [Fr; 4] = std::array::from_fn(|k| high[k] - low[k]);
-        (*a * q1 + *p1 * q0, da * dq1 + dp1 * dq0)
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
-    unsafe fn of_eight(low: &[Eight; 4], high: &[Eight; 4]) -> (Eight, Eight) {
-        let (mut t0, mut leading) = (Products::zero(), Products::zero());
-        for (i, j) in [(0, 3), (1, 2)] {
-            t0.add(low[i], low[j]);
-            leading.add(high[i].minus(low[i]), high[j].minus(low[j]));
-        }
-        (t0.reduce(), leading.reduce())
-    }
-}
-
-/// `z0 z1`.
-struct Product;
-
-impl Form<2> for Product {
-    #[inline(always)]
-    fn of(low: &[Fr; 2], high: &[Fr; 2]) -> (Fr, Fr) {
-        (low[0] * low[1], (high[0] - low[0]) * (high[1] - low[1]))
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
-    unsafe fn of_eight(low: &[Eight; 2], high: &[Eight; 2]) -> (Eight, Eight) {
-        (low[0].times(low[1]), high[0].minus(low[0]).times(high[1].minus(low[1])))
-    }
-}
-
-/// `[p0 + merge q0, p1, q0, q1]` of a pair of nodes.
-struct Quadruples<'a, N> {
-    nodes: &'a N,
-    merge: Fr,
-}
-
-impl<N: Nodes> Source<4> for Quadruples<'_, N> {
-    #[inline(always)]
-    fn at(&self, i: usize) -> [Fr; 4] {
-        let [p0, p1, q0, q1] = self.nodes.pair(i);
-        [p0 + self.merge * q0, p1, q0, q1]
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    fn whole(&self) -> usize {
-        self.nodes.whole_pairs()
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
-    unsafe fn eight(&self, at: impl Fn(usize) -> usize) -> [Eight; 4] {
-        // SAFETY: the processor has the features, which this function asks for.
-        let [p0, p1, q0, q1] = unsafe { self.nodes.eight(at) };
-        [p0.plus(q0.times(Eight::splat(self.merge.0.0))).canonical(), p1, q0, q1]
-    }
-}
-
-/// `z` of both leaves of a pair.
-struct Sides<'a> {
-    leaves: &'a Leaves<'a>,
-    table: Vec<Fr>,
-}
-
-impl Source<2> for Sides<'_> {
-    #[inline(always)]
-    fn at(&self, i: usize) -> [Fr; 2] {
-        [self.table[self.leaves.entry(2 * i)], self.table[self.leaves.entry(2 * i + 1)]]
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    fn whole(&self) -> usize {
-        self.leaves.len() / 2
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
-    unsafe fn eight(&self, at: impl Fn(usize) -> usize) -> [Eight; 2] {
-        let side = |n: usize| self.leaves.eight(&self.table, |k| 2 * at(k) + n);
-        [side(0), side(1)]
     }
 }
 

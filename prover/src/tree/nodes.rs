@@ -7,111 +7,16 @@ use ark_ff::{One, Zero};
 use monai_protocol::Fr;
 use rayon::prelude::*;
 
+use super::leaves::Leaves;
+
 #[cfg(target_arch = "x86_64")]
-use crate::kernels::lanes::{Lanes, Products, Scalars, available, load_two, load_words, to_rows};
+use crate::kernels::lanes::{Lanes, Products, Scalars, available, load_two, to_rows};
 
 /// Stored nodes of one layer.
 #[derive(Clone, Debug)]
 pub(crate) struct Layer {
     pub(crate) numerators: Vec<Fr>,
     pub(crate) denominators: Vec<Fr>,
-}
-
-/// Leaves that are read alike.
-#[derive(Debug)]
-pub(crate) enum Run<'a> {
-    /// Values of the range table, which they index.
-    Wide(&'a [i32]),
-    /// The same in 16 bits.
-    Narrow(&'a [u16]),
-    /// Indices of entries.
-    Index(Vec<u32>),
-}
-
-impl Run<'_> {
-    fn len(&self) -> usize {
-        match self {
-            Self::Wide(v) => v.len(),
-            Self::Narrow(v) => v.len(),
-            Self::Index(v) => v.len(),
-        }
-    }
-}
-
-/// Log of the leaves that are all of one run: no unit of a tensor is smaller.
-const BLOCK_BITS: usize = 6;
-
-/// Leaves with numerator 1, each of which is an entry of a table. Their number is even.
-#[derive(Debug)]
-pub(crate) struct Leaves<'a> {
-    /// Denominators of all entries.
-    table: Vec<Fr>,
-    /// First entry of the range table.
-    range: usize,
-    /// First leaf of each run, and the run.
-    runs: Vec<(usize, Run<'a>)>,
-    /// The run of each block of leaves.
-    block_runs: Vec<u8>,
-    len: usize,
-}
-
-impl<'a> Leaves<'a> {
-    /// From runs one after another, all but the last of whole blocks, at most 256 of them. Values of [`Run::Wide`] have
-    /// 16 bits.
-    pub(crate) fn new(table: Vec<Fr>, range: usize, runs: Vec<Run<'a>>) -> Self {
-        let mut out = Self { table, range, runs: Vec::new(), block_runs: Vec::new(), len: 0 };
-        for run in runs.into_iter().filter(|r| r.len() > 0) {
-            debug_assert!(out.len.is_multiple_of(1 << BLOCK_BITS) && out.runs.len() < 256);
-            let blocks = (out.len + run.len()).div_ceil(1 << BLOCK_BITS);
-            out.block_runs.resize(blocks, out.runs.len() as u8);
-            let start = out.len;
-            out.len += run.len();
-            out.runs.push((start, run));
-        }
-        out
-    }
-
-    /// Number of leaves.
-    pub(crate) const fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Which entry leaf `i` is.
-    #[inline(always)]
-    pub(super) fn entry(&self, i: usize) -> usize {
-        let (start, run) = &self.runs[self.block_runs[i >> BLOCK_BITS] as usize];
-        let at = i - start;
-        match run {
-            Run::Wide(v) => self.range + v[at] as usize,
-            Run::Narrow(v) => self.range + usize::from(v[at]),
-            Run::Index(v) => v[at] as usize,
-        }
-    }
-
-    #[inline(always)]
-    fn denominator(&self, i: usize) -> Fr {
-        self.table[self.entry(i)]
-    }
-
-    /// Eight leaves in a table with an element for each entry.
-    #[cfg(target_arch = "x86_64")]
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
-    pub(super) fn eight(&self, table: &[Fr], at: impl Fn(usize) -> usize) -> Eight {
-        // SAFETY: the places are those of elements.
-        Eight::from_words(unsafe { load_words(|k| (&raw const table[self.entry(at(k))]).cast()) })
-    }
-
-    /// `x` added to all entries.
-    pub(super) fn shifted(&self, x: Fr) -> Vec<Fr> {
-        self.table.par_iter().with_min_len(1 << 10).map(|q| x + q).collect()
-    }
-
-    /// All of them, stored: for trees of few leaves.
-    pub(super) fn layer(&self) -> Layer {
-        let denominators: Vec<Fr> = (0..self.len).map(|i| self.denominator(i)).collect();
-        Layer { numerators: vec![Fr::one(); self.len], denominators }
-    }
 }
 
 /// Eight elements.
@@ -275,7 +180,7 @@ pub(super) struct Sums<'a>(pub(super) &'a Leaves<'a>);
 
 impl Nodes for Sums<'_> {
     fn count(&self) -> usize {
-        self.0.len / 2
+        self.0.len() / 2
     }
 
     #[inline(always)]
@@ -295,7 +200,7 @@ impl Nodes for Sums<'_> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
     unsafe fn eight(&self, at: impl Fn(usize) -> usize) -> [Eight; 4] {
-        let leaf = |n: usize| self.0.eight(&self.0.table, |k| 4 * at(k) + n);
+        let leaf = |n: usize| self.0.denominators(|k| 4 * at(k) + n);
         let (a, b, c, d) = (leaf(0), leaf(1), leaf(2), leaf(3));
         [a.plus(b).canonical(), c.plus(d).canonical(), a.times(b).canonical(), c.times(d).canonical()]
     }
@@ -333,6 +238,7 @@ impl<N: Nodes> Nodes for Above<'_, N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree::Run;
     use ark_ff::Field;
 
     #[test]
@@ -348,7 +254,7 @@ mod tests {
             let layer = Layer { numerators: numbers(n, 3), denominators: numbers(n, 4) };
             same(&|| [layer.parents(), parents_reference(&layer)]);
             same(&|| [Above(&layer).parents(), parents_reference(&Above(&layer))]);
-            let values: Vec<i32> = (0..2 * n as i32).map(|i| i * i * 31 & 0xffff).collect();
+            let values: Vec<i32> = (0..2 * n as i32).map(|i| (i * i * 31) & 0xffff).collect();
             let leaves = Leaves::new(numbers(1 << 16, 5), 0, vec![Run::Wide(&values)]);
             same(&|| [Sums(&leaves).parents(), parents_reference(&Sums(&leaves))]);
             same(&|| [Above(&Sums(&leaves)).parents(), parents_reference(&Above(&Sums(&leaves)))]);
