@@ -1,4 +1,5 @@
-//! Inner loops over small integers and field elements, each with a reference twin.
+//! Inner loops over small integers and field elements, each with a reference twin; and eight field elements at once
+//! (`lanes`), for processors with 52-bit multiply-adds.
 
 mod dot;
 mod fold;
