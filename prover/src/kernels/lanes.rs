@@ -7,7 +7,7 @@
 use core::arch::x86_64::*;
 use std::marker::PhantomData;
 
-use ark_ff::PrimeField;
+use ark_ff::{BigInt, PrimeField};
 use monai_protocol::Fr;
 
 /// A prime below `2^254`.
@@ -34,7 +34,7 @@ const MASK: u64 = (1 << BITS) - 1;
 const LAST_MASK: u64 = (1 << 48) - 1;
 
 /// Limbs of 52 bits of `LIMBS << shift`.
-const fn split(limbs: [u64; 4], shift: u32) -> [u64; 5] {
+pub(super) const fn split(limbs: [u64; 4], shift: u32) -> [u64; 5] {
     let mut wide = [0u64; 5];
     let mut i = 0;
     while i < 4 {
@@ -234,6 +234,15 @@ impl<P: Prime> Products<P> {
         }
     }
 
+    /// Sums whose upper limbs are zero.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub(super) fn from_low(limbs: [__m512i; 6]) -> Self {
+        let mut t = Self::zero();
+        t.0[..6].copy_from_slice(&limbs);
+        t
+    }
+
     /// Brings all limbs but the last to 52 bits.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
@@ -349,6 +358,19 @@ pub(crate) fn to_rows<P: Prime>(x: Lanes<P>, y: Lanes<P>) -> [__m512i; 8] {
     transpose([x0, x1, x2, x3, y0, y1, y2, y3])
 }
 
+/// Canonical elements, one by one.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(crate) fn store(x: Lanes<Scalars>) -> [Fr; 8] {
+    let words = x.to_words().map(|w| {
+        let mut out = [0u64; 8];
+        // SAFETY: the target holds 64 bytes; the store asks for no alignment.
+        unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), w) };
+        out
+    });
+    std::array::from_fn(|k| Fr::new_unchecked(BigInt(std::array::from_fn(|i| words[i][k]))))
+}
+
 /// The transpose of eight vectors of eight words.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
@@ -374,7 +396,7 @@ pub(crate) fn transpose(z: [__m512i; 8]) -> [__m512i; 8] {
 mod tests {
     use super::*;
     use crate::kernels::WideSum;
-    use ark_ff::{BigInt, Field, One, Zero};
+    use ark_ff::{Field, One, Zero};
 
     type L = Lanes<Scalars>;
 
@@ -388,14 +410,8 @@ mod tests {
     }
 
     #[target_feature(enable = "avx512f,avx512ifma")]
-    fn store(x: L) -> Vec<Fr> {
-        let words = x.canonical().to_words().map(|w| {
-            let mut out = [0u64; 8];
-            // SAFETY: the target holds 64 bytes; the store asks for no alignment.
-            unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), w) };
-            out
-        });
-        (0..8).map(|k| Fr::new_unchecked(BigInt(std::array::from_fn(|i| words[i][k])))).collect()
+    fn reduced(x: L) -> Vec<Fr> {
+        store(x.canonical()).to_vec()
     }
 
     #[target_feature(enable = "avx512f,avx512ifma")]
@@ -410,13 +426,13 @@ mod tests {
         for (a, b) in all.chunks_exact(8).zip(all[3..].chunks_exact(8)) {
             let (la, lb) = (load(a), load(b));
             let each = |f: &dyn Fn(Fr, Fr) -> Fr| a.iter().zip(b).map(|(a, b)| f(*a, *b)).collect::<Vec<_>>();
-            assert_eq!(store(la.times(lb)), each(&|a, b| a * b));
-            assert_eq!(store(la.plus(lb)), each(&|a, b| a + b));
-            assert_eq!(store(la.minus(lb)), each(&|a, b| a - b));
-            assert_eq!(store(la.minus_two(lb, la)), each(&|_, b| -b));
+            assert_eq!(reduced(la.times(lb)), each(&|a, b| a * b));
+            assert_eq!(reduced(la.plus(lb)), each(&|a, b| a + b));
+            assert_eq!(reduced(la.minus(lb)), each(&|a, b| a - b));
+            assert_eq!(reduced(la.minus_two(lb, la)), each(&|_, b| -b));
             // Large arguments: 4 by 2.
             let (x, y) = (la.minus(lb).plus(la), lb.plus(lb));
-            assert_eq!(store(x.times(y)), each(&|a, b| (a + a - b) * (b + b)));
+            assert_eq!(reduced(x.times(y)), each(&|a, b| (a + a - b) * (b + b)));
             sums.add(la, lb);
             a.iter().zip(b).for_each(|(a, b)| wide.add(a, b));
         }

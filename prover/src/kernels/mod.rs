@@ -4,6 +4,8 @@
 mod dot;
 mod fold;
 #[cfg(target_arch = "x86_64")]
+mod fold_lanes;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod lanes;
 mod values;
 mod wide;
