@@ -8,8 +8,8 @@ mod chain;
 mod gov;
 mod keep;
 mod layered;
-mod prove;
 mod pay;
+mod prove;
 mod serve;
 mod stake;
 
@@ -18,8 +18,8 @@ pub use chain::ChainArgs;
 pub use gov::{Ballot, GovCommand, ProposalArgs, ProposalText, ProposeCommand};
 pub use keep::{KeysCommand, ModelCommand, PasswordArgs, StoreCommand};
 pub use layered::Layered;
-pub use prove::{ProveArgs, SetupArgs, VerifyArgs};
 pub use pay::{SessionCommand, SubscribeArgs};
+pub use prove::{ProveArgs, SetupArgs, VerifyArgs};
 pub use serve::{DevnetOptions, EngineKind, NodeOptions, SequencerOptions};
 pub use stake::{ClaimArgs, DelegateArgs, RedelegateArgs, StakeArgs, UnbondArgs, WithdrawArgs};
 
