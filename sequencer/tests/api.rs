@@ -392,3 +392,46 @@ async fn a_slow_body_and_a_slow_head_are_given_up() {
     let mut rest = Vec::new();
     silent.read_to_end(&mut rest).await.unwrap();
 }
+
+#[tokio::test]
+async fn texts_that_no_prompt_is_as_long_as_are_refused_unread() {
+    let (world, _peers) = World::with_peers().await;
+    // 256 positions of at most 4 bytes.
+    let long = "x".repeat(256 * 4 + 1);
+    let message = json!([{"role": "user", "content": long}]);
+    for (path, body, param) in [
+        ("/v1/completions", json!({"model": MODEL, "prompt": long}), "prompt"),
+        ("/v1/chat/completions", json!({"model": MODEL, "messages": message}), "messages"),
+        ("/tokenize", json!({"model": MODEL, "prompt": long}), "prompt"),
+    ] {
+        let answer = world.post(path, &body).await;
+        let status = answer.status().as_u16();
+        let answer: Value = answer.json().await.unwrap();
+        let error = &answer["error"];
+        let said = (status, error["code"].as_str().unwrap(), error["param"].as_str().unwrap());
+        assert_eq!(said, (400, "context_length_exceeded", param), "{path}");
+        let text = error["message"].as_str().unwrap();
+        assert!(text.contains("1024 bytes") && text.contains("1025 bytes"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn tokenising_counts_against_the_rate_of_ids() {
+    let (world, _peers) = World::with_peers().await;
+    let ask = async |path: &str, body: &Value| {
+        world.http.post(world.url(path)).bearer_auth(TIGHT_KEY).json(body).send().await.unwrap()
+    };
+    // The key has a hundred ids a minute.
+    let text = json!({"model": MODEL, "prompt": "b".repeat(90)});
+    let first = ask("/tokenize", &text).await;
+    assert!(first.status().is_success());
+    let left: u32 = first.headers()["x-ratelimit-remaining-tokens"].to_str().unwrap().parse().unwrap();
+    assert!(left <= 20, "{left}");
+    let second = ask("/tokenize", &text).await;
+    assert_eq!(second.status().as_u16(), 429);
+    let error: Value = second.json().await.unwrap();
+    assert_eq!(error["error"]["type"], "tokens");
+    let ids: Vec<u32> = vec![70; 90];
+    let third = ask("/detokenize", &json!({"model": MODEL, "tokens": ids})).await;
+    assert_eq!(third.status().as_u16(), 429);
+}

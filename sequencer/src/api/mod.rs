@@ -193,17 +193,17 @@ async fn receipt(
 }
 
 async fn tokenize(State(api): Shared, headers: HeaderMap, body: Body) -> Response {
-    api.with_key(&headers, async |_| {
+    api.with_key(&headers, async |key| {
         let body = api.body(&headers, body).await?;
-        tokens::tokenize(&api, &body).await
+        tokens::tokenize(&api, key, &body).await
     })
     .await
 }
 
 async fn detokenize(State(api): Shared, headers: HeaderMap, body: Body) -> Response {
-    api.with_key(&headers, async |_| {
+    api.with_key(&headers, async |key| {
         let body = api.body(&headers, body).await?;
-        tokens::detokenize(&api, &body).await
+        tokens::detokenize(&api, key, &body).await
     })
     .await
 }
