@@ -157,7 +157,8 @@ impl Default for KeyLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Bytes of a request body. More is refused with 413 before it is read.
+    /// Bytes of a request body. More is refused with 413; up to 64 MiB of it are read and forgotten, so that the client
+    /// sees that.
     pub body_bytes: usize,
     /// Open TCP connections; further ones wait in the kernel's queue.
     pub connections: usize,

@@ -421,7 +421,11 @@ async fn tokenising_counts_against_the_rate_of_ids() {
     let ask = async |path: &str, body: &Value| {
         world.http.post(world.url(path)).bearer_auth(TIGHT_KEY).json(body).send().await.unwrap()
     };
-    // The key has a hundred ids a minute.
+    // The key has a hundred ids a minute. A text that is refused takes none of them.
+    let long = json!({"model": MODEL, "prompt": "x".repeat(2_000)});
+    let refused = ask("/tokenize", &long).await;
+    let left: u32 = refused.headers()["x-ratelimit-remaining-tokens"].to_str().unwrap().parse().unwrap();
+    assert_eq!((refused.status().as_u16(), left), (400, 100));
     let text = json!({"model": MODEL, "prompt": "b".repeat(90)});
     let first = ask("/tokenize", &text).await;
     assert!(first.status().is_success());
@@ -431,7 +435,22 @@ async fn tokenising_counts_against_the_rate_of_ids() {
     assert_eq!(second.status().as_u16(), 429);
     let error: Value = second.json().await.unwrap();
     assert_eq!(error["error"]["type"], "tokens");
-    let ids: Vec<u32> = vec![70; 90];
-    let third = ask("/detokenize", &json!({"model": MODEL, "tokens": ids})).await;
-    assert_eq!(third.status().as_u16(), 429);
+}
+
+#[tokio::test]
+async fn whoever_sends_too_much_sees_the_answer() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let world = World::start().await;
+    // A client that writes all before it reads, as the simplest do.
+    let mut stream = tokio::net::TcpStream::connect(world.addr()).await.unwrap();
+    let body = vec![b' '; 10 << 20];
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&body).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("request_too_large"), "{answer}");
 }

@@ -47,8 +47,9 @@ pub(super) async fn tokenize(api: &Api, key: KeyIndex, body: &[u8]) -> Result<Js
             ids.map_err(|e| text_error(&e, "prompt"))
         })
     };
-    // A text has at most an id a byte; what it did not need comes back.
+    // A text has at most an id a byte; what it did not need comes back, and all of it where the text was refused.
     let mut permit = api.limiter.work(key, bytes)?;
+    permit.settle(0);
     let ids = api.tokenise_with(work).await?;
     permit.settle(ids.len() as u64);
     Ok(Json(json!({"count": ids.len(), "max_model_len": max, "tokens": ids})))

@@ -100,6 +100,7 @@ pub fn config(dir: &Path, model: &Model) -> SequencerConfig {
             queue_ms: 2_000,
             recovery_ms: 2_000,
             shutdown_ms: 2_000,
+            client_headers_ms: 1_000,
             client_read_ms: 1_000,
             client_write_ms: 1_000,
             ..Timeouts::default()
