@@ -116,6 +116,9 @@ pub struct ApiKey {
 pub struct Operator {
     /// The hot key that signs hellos and responses.
     pub operator: Address,
+    /// Its slot in the registry, which leaves name it by; its position in the file if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<u16>,
     /// The cold key that owns the stake.
     pub owner: Address,
     /// Stake, own and delegated, in 10^-9 tokens, a decimal string.

@@ -64,7 +64,9 @@ pub async fn run(options: DevnetOptions, home: &Home) -> Result<()> {
     } else {
         let tools = l1::Tools::find(options.contracts.as_deref()).await?;
         let port = options.l1_port.unwrap_or(l1::DEFAULT_PORT);
-        Some(l1::start(&layout, &tools, port, &keys, &models).await?)
+        let commitments = home.commitments();
+        let wanted = l1::Wanted { keys: &keys, models: &models, commitments: &commitments };
+        Some(l1::start(&layout, &tools, port, wanted).await?)
     };
     let place = l1.as_ref().map(|l1| Place { rpc: l1.rpc.clone(), rollup: l1.addresses.rollup.into() });
     let engine = options.engine.unwrap_or_default();

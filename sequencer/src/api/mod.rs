@@ -51,6 +51,8 @@ pub(crate) struct Api {
     pub(crate) keys: Arc<ApiKeys>,
     pub(crate) limiter: Limiter,
     pub(crate) router: Arc<Router>,
+    /// Posts to L1, if it does.
+    pub(crate) poster: Option<Arc<crate::l1::Poster>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,

@@ -25,7 +25,7 @@ pub(crate) use marks::Marks;
 use crate::metrics::Metrics;
 
 /// The schema that this version reads and writes.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 const SCHEMA_KEY: &[u8] = b"schema";
 const DOMAIN_KEY: &[u8] = b"domain";
@@ -48,6 +48,14 @@ pub enum StoreError {
     /// The store is of another schema.
     #[error("the store has schema {found}, this version needs {SCHEMA_VERSION}; run `monai store migrate`")]
     Schema {
+        /// The schema found.
+        found: u32,
+    },
+    /// The store is of a network whose receipts mean something else.
+    #[error(
+        "a store of schema {found} can't be carried over: its tables name nodes otherwise; begin with an empty folder"
+    )]
+    Obsolete {
         /// The schema found.
         found: u32,
     },

@@ -5,6 +5,7 @@
 pub mod chain;
 pub mod model;
 pub mod peer;
+pub mod rollup;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,7 @@ pub fn config(dir: &Path, model: &Model) -> SequencerConfig {
             .iter()
             .map(|k| Operator {
                 operator: k.address(),
+                slot: None,
                 owner: secret(100).address(),
                 stake: 4_000_000_000_000,
                 models: None,
