@@ -28,7 +28,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
 use crate::router::slots::Slots;
 use crate::router::{Router, RouterSetup};
-use crate::store::{Store, StoreError};
+use crate::store::{Marks, Store, StoreError};
 use crate::{canary, retention};
 
 /// For the last batch to be posted at the end.
@@ -266,6 +266,7 @@ fn check(config: &SequencerConfig) -> Result<(), StartError> {
     let l = &config.limits;
     if l.body_bytes == 0
         || l.connections == 0
+        || l.connections_per_ip == 0
         || l.concurrent == 0
         || l.choices == 0
         || l.default_max_tokens == 0
@@ -284,7 +285,9 @@ fn check(config: &SequencerConfig) -> Result<(), StartError> {
 
 /// Everything that blocks: files are read and checked, chains derived.
 fn open(config: &SequencerConfig, key: Arc<SecretKey>, metrics: Arc<Metrics>) -> Result<Opened, StartError> {
-    let store = Arc::new(Store::open(&config.data_dir, &config.domain(), metrics.clone())?);
+    let marks = config.marks_dir.as_ref().map(|dir| Marks::path(dir, &key.address(), &config.domain()));
+    let store = Store::open(&config.data_dir, &config.domain(), marks.as_deref(), metrics.clone())?;
+    let store = Arc::new(store);
     let catalogue = Arc::new(Catalogue::load(&config.model_dir, &config.models)?);
     let l1 = l1(config, &metrics)?;
     let ledger = Arc::new(Ledger::open(LedgerSetup {
