@@ -100,7 +100,7 @@ fn cells(size: usize, models: &[ModelId], settlement: &Settlement) -> Vec<U256> 
             let of_model = settlement.models.get(model);
             let cell =
                 of_model.and_then(|m| m.iter().find(|(s, _)| usize::from(s.0) == slot)).map(|(_, c)| *c);
-            cell.unwrap_or_else(Cell::default).word()
+            cell.unwrap_or_default().word()
         })
         .collect()
 }
