@@ -11,7 +11,6 @@ use monai_contracts::models::ModelRegistry;
 use monai_contracts::operators::Operators;
 use monai_contracts::payments::Payments;
 use monai_protocol::ModelId;
-use monai_protocol::emission::Cell;
 
 use super::{Poster, epoch48, lock};
 use crate::l1::PostError;
@@ -122,6 +121,7 @@ fn fees(size: usize, pools: &[U256], charges: &BTreeMap<usize, u128>) -> Vec<U25
 mod tests {
     use super::*;
     use monai_protocol::NodeIndex;
+    use monai_protocol::emission::Cell;
 
     #[test]
     fn rows_stand_at_their_slots() {
