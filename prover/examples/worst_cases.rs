@@ -23,7 +23,7 @@ use monai_protocol::{
 use monai_prover::commit::Srs;
 use monai_prover::{
     ModelTensors, ProvingModel, Stages, Witness, check_relations, chunk_bits, commit_model, header,
-    prove_witness, trace,
+    prove_witnesses, trace,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -179,7 +179,8 @@ fn run(
         Some(registered) => {
             let proving = ProvingModel { model, tensors: tensors.clone(), registered: registered.clone() };
             check_relations(&proving, &public, &preimage, &w)?;
-            let proof = prove_witness(&proving, srs, &public, &preimage, &w, &mut Stages::default(), &())?;
+            let proof =
+                prove_witnesses(&proving, srs, &[(public, preimage)], &[&w], &mut Stages::default(), &())?;
             verify(registered, &public, &proof)?;
             println!("  proved and verified, {} bytes", proof.to_bytes().len());
         }

@@ -39,7 +39,8 @@ pub use memory::{MemoryEstimate, most_positions};
 pub use model::{ModelTensors, chunk_bits, header};
 pub use progress::{Cancelled, Progress, Stage, StageTime};
 pub use prove::{
-    ProvingModel, Stages, check_relations, check_relations_of, prove, prove_watched, prove_witness,
+    Answer, ProvingModel, Stages, check_relations, check_relations_of, prove, prove_many, prove_watched,
+    prove_witnesses,
 };
 pub use register::{ChunkProgress, RegistrationCheckError, check_registration, commit_model};
 pub use witness::{Constraint, Witness, broken, trace};

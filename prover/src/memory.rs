@@ -70,6 +70,27 @@ impl MemoryEstimate {
         }
     }
 
+    /// For one proof of several answers: their witnesses are in memory together, their stages one after another, but for
+    /// reduction and opening, which grow with the values.
+    #[must_use]
+    pub fn of_all(shapes: &[Shape]) -> Self {
+        let mut all = Self { model: 0, setup: 0, witness: 0, stage: 0 };
+        let mut values = 0;
+        for shape in shapes {
+            let one = Self::new(shape);
+            values += Layout::new(Owner::Witness, shape).len() as u64;
+            all = Self {
+                model: one.model,
+                setup: one.setup,
+                witness: all.witness + one.witness,
+                stage: all.stage.max(one.stage),
+            };
+        }
+        let model = shapes.first().map_or(0, |shape| Layout::new(Owner::Model, shape).len() as u64);
+        all.stage = all.stage.max(2 * ELEMENT * (model + values) / 32);
+        all
+    }
+
     /// All of it, in bytes.
     #[must_use]
     pub const fn total(&self) -> u64 {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use monai_inference::ModelHeader;
 use monai_inference::shape::{BLOCK, Matrix, Shape};
 use monai_inference::tensor::{Layout, Owner, Table, Tensor, inputs, outputs};
-use monai_model::artefact::{Linear, Model};
+use monai_model::artefact::{HeadNorm, Linear, Model};
 use rayon::prelude::*;
 
 use crate::commit::ChunkRef;
@@ -30,10 +30,20 @@ pub fn header(model: &Model, chunk_bits: usize) -> Result<ModelHeader, ProveErro
         id: model.id,
         arch: model.arch.clone(),
         score_multipliers,
+        head_norm_eps: head_norms(model)?.iter().map(|n| n.eps).collect(),
         eos_ids: model.text.eos_ids.clone(),
         biased,
         chunk_bits,
     })
+}
+
+/// The norms of query and key heads, two a layer; none where the model has none.
+fn head_norms(model: &Model) -> Result<Vec<&HeadNorm>, ProveError> {
+    if !model.arch.qk_norm {
+        return Ok(Vec::new());
+    }
+    let norms = model.layers.iter().flat_map(|l| [&l.q_norm, &l.k_norm]);
+    norms.map(|n| n.as_ref().ok_or(ProveError::Model("a norm of heads"))).collect()
 }
 
 /// The matrices, layer by layer, whose rows one stacked matrix holds.
@@ -126,6 +136,10 @@ impl ModelTensors {
                 }
                 Tensor::Bias(m) => Owned::Wide(biases(&parts(model, m))),
                 Tensor::Gain => Owned::Wide(model.final_gain.iter().map(|v| i64::from(*v)).collect()),
+                Tensor::HeadGain => {
+                    let gains = head_norms(model)?.into_iter().flat_map(|n| &n.gain);
+                    Owned::Wide(gains.map(|v| i64::from(*v)).collect())
+                }
                 Tensor::Cos => Owned::Wide(small(&model.tables.cos)),
                 Tensor::Sin => Owned::Wide(small(&model.tables.sin)),
                 Tensor::Content(t) => Owned::Wide(table(t)),

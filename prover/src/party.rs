@@ -26,6 +26,8 @@ use crate::witness::Witness;
 
 /// The prover's side of every interaction.
 pub(crate) struct Prover<'a> {
+    /// Which answer of the proof its relations are run for.
+    answer: usize,
     pub(crate) sources: Sources<'a>,
     pub(crate) channel: Channel,
     pub(crate) claims: Vec<Claim>,
@@ -34,12 +36,13 @@ pub(crate) struct Prover<'a> {
     /// Time spent by kind of interaction.
     pub(crate) spent: BTreeMap<&'static str, StageTime>,
     progress: &'a dyn Progress,
-    /// Sums and trees begun, for the progress.
+    /// Sums and trees begun, for the progress, and about how many there are.
     begun: usize,
+    steps: usize,
 }
 
-/// Sums and trees of a statement with every feature; a few more or less are no harm.
-const STEPS: usize = 19;
+/// Sums and trees of one answer with every feature; a few more or less are no harm.
+const STEPS: usize = 23;
 
 impl<'a> Prover<'a> {
     pub(crate) fn new(
@@ -50,6 +53,7 @@ impl<'a> Prover<'a> {
         progress: &'a dyn Progress,
     ) -> Self {
         Self {
+            answer: 0,
             sources: Sources { s, w, m },
             channel,
             claims: Vec::new(),
@@ -57,13 +61,21 @@ impl<'a> Prover<'a> {
             spent: BTreeMap::new(),
             progress,
             begun: 0,
+            steps: STEPS,
         }
+    }
+
+    /// Goes on with the relations of another answer, of `of`.
+    pub(crate) fn turn_to(&mut self, answer: usize, of: usize, s: &'a Statement, w: &'a Witness) {
+        self.answer = answer;
+        self.steps = STEPS * of;
+        self.sources = Sources { s, w, m: self.sources.m };
     }
 
     /// Announces a sum or tree, unless the proof is no longer wanted.
     fn begin(&mut self, name: &'static str) -> Result<Stopwatch, ProveError> {
         check(self.progress)?;
-        self.progress.step(Stage::Relations, name, self.begun, STEPS.max(self.begun + 1));
+        self.progress.step(Stage::Relations, name, self.begun, self.steps.max(self.begun + 1));
         self.begun += 1;
         Ok(Stopwatch::start())
     }
@@ -107,7 +119,7 @@ impl Party for Prover<'_> {
             }
         };
         self.channel.send(Label::Opened, value);
-        self.claims.push(Claim { query, value });
+        self.claims.push(Claim { answer: self.answer, query, value });
         self.spend("values of committed tensors", clock);
         Ok(value)
     }
@@ -149,6 +161,7 @@ impl Party for Prover<'_> {
             }
             Sum::Embed(x) => self.run(x, factors::embed(c, x), claim),
             Sum::Rope(x) => self.run(x, factors::rope(c, x)?, claim),
+            Sum::HeadGain(x) => self.run(x, factors::head_gain(c, x), claim),
             Sum::Gated(x) => self.run(x, factors::gated(c, x), claim),
             Sum::FfnRows(x) => self.run(x, factors::ffn_rows(c, x), claim),
             Sum::Down(x) => self.run(x, factors::down(c, x), claim),

@@ -1,4 +1,4 @@
-//! From an answer to its proof.
+//! From answers to their proof.
 
 use ark_ff::One;
 use monai_inference::proof::Proof;
@@ -6,8 +6,8 @@ use monai_inference::relations::prove_all;
 use monai_inference::shape::Shape;
 use monai_inference::statement::Statement;
 use monai_inference::transcript::{Label, Transcript};
-use monai_inference::verify::absorb_statement;
-use monai_inference::{ModelHeader, Preimage, Public, RegisteredModel};
+use monai_inference::verify::absorb_statements;
+use monai_inference::{Batch, ModelHeader, Preimage, Public, RegisteredModel, Shown, VerifyError};
 use monai_model::artefact::Model;
 use monai_protocol::Fr;
 
@@ -44,6 +44,9 @@ impl Stages {
     }
 }
 
+/// An answer and what is claimed of it.
+pub type Answer = (Public, Preimage);
+
 /// Proves that `preimage.output` is what the model decodes from `preimage.request`.
 ///
 /// # Errors
@@ -68,13 +71,31 @@ pub fn prove_watched(
     preimage: &Preimage,
     progress: &dyn Progress,
 ) -> Result<(Proof, Stages), ProveError> {
+    prove_many(model, srs, &[(*public, preimage.clone())], progress)
+}
+
+/// One proof of several answers of one model, of up to [`monai_inference::proof::MAX_ANSWERS`]: they share the model's part of
+/// the reduction, and the opening. All witnesses are in memory at the same time.
+///
+/// # Errors
+/// As [`prove_watched`]; one answer that is not the model's refuses all.
+pub fn prove_many(
+    model: &ProvingModel<'_>,
+    srs: &Srs,
+    answers: &[Answer],
+    progress: &dyn Progress,
+) -> Result<(Proof, Stages), ProveError> {
     let mut stages = Stages::default();
     let header = model.registered.header();
-    let shape = Shape::new(header, preimage.request.prompt.len(), preimage.output.len())?;
-    let witness = stages.time(Stage::Witness.name(), || {
-        trace_watched(model.model, &shape, &preimage.request, &preimage.output, progress)
+    let witnesses = stages.time(Stage::Witness.name(), || {
+        let trace = |(_, preimage): &Answer| -> Result<Witness, ProveError> {
+            let shape = Shape::new(header, preimage.request.prompt.len(), preimage.output.len())?;
+            trace_watched(model.model, &shape, &preimage.request, &preimage.output, progress)
+        };
+        answers.iter().map(trace).collect::<Result<Vec<_>, _>>()
     })?;
-    let proof = prove_witness(model, srs, public, preimage, &witness, &mut stages, progress)?;
+    let witnesses: Vec<&Witness> = witnesses.iter().collect();
+    let proof = prove_witnesses(model, srs, answers, &witnesses, &mut stages, progress)?;
     Ok((proof, stages))
 }
 
@@ -90,10 +111,7 @@ pub fn check_relations(
     preimage: &Preimage,
     witness: &Witness,
 ) -> Result<(), ProveError> {
-    let s = Statement::new(model.registered.header(), public, preimage, &witness.rows)?;
-    let mut transcript = Transcript::new();
-    absorb_statement(&mut transcript, &s, &model.registered, &[]);
-    prove_all(&mut Prover::new(&s, witness, &model.tensors, Channel::new(transcript), &()), &s)
+    check_relations_of(model.registered.header(), &model.tensors, public, preimage, witness)
 }
 
 /// [`check_relations`] for a model that is not committed to.
@@ -114,23 +132,29 @@ pub fn check_relations_of(
     prove_all(&mut Prover::new(&s, witness, tensors, Channel::new(transcript), &()), &s)
 }
 
-/// [`prove`] from a witness. A wrong witness gives a proof that is refused, or an error.
+/// [`prove_many`] from witnesses, one an answer. A wrong witness gives a proof that is refused, or an error.
 ///
 /// # Errors
-/// As [`prove`].
-pub fn prove_witness(
+/// As [`prove_many`].
+pub fn prove_witnesses(
     model: &ProvingModel<'_>,
     srs: &Srs,
-    public: &Public,
-    preimage: &Preimage,
-    witness: &Witness,
+    answers: &[Answer],
+    witnesses: &[&Witness],
     stages: &mut Stages,
     progress: &dyn Progress,
 ) -> Result<Proof, ProveError> {
     let registered = &model.registered;
-    let s = Statement::new(registered.header(), public, preimage, &witness.rows)?;
-    let chunk = 1usize << s.shape.chunk_bits;
-    let mut chunks: Vec<ChunkRef<'_>> = witness.values.chunks(chunk).map(ChunkRef::I32).collect();
+    let publics: Vec<Public> = answers.iter().map(|(public, _)| *public).collect();
+    let shown: Vec<Shown> = answers
+        .iter()
+        .zip(witnesses)
+        .map(|((_, preimage), w)| Shown { preimage: preimage.clone(), rows: w.rows.clone() })
+        .collect();
+    let batch = Batch::new(registered.header(), &publics, &shown)?;
+    let chunk = 1usize << batch.chunk_bits();
+    let mut chunks: Vec<ChunkRef<'_>> =
+        witnesses.iter().flat_map(|w| w.values.chunks(chunk)).map(ChunkRef::I32).collect();
     let commitments = stages.time(Stage::Commit.name(), || {
         let commit = |(i, c): (usize, &ChunkRef<'_>)| {
             progress.step(Stage::Commit, "chunk", i, chunks.len());
@@ -139,15 +163,26 @@ pub fn prove_witness(
         chunks.iter().enumerate().map(commit).collect::<Result<Vec<_>, _>>()
     })?;
     let mut transcript = Transcript::new();
-    absorb_statement(&mut transcript, &s, registered, &commitments);
+    absorb_statements(&mut transcript, &batch, registered, &commitments);
 
-    let mut prover = Prover::new(&s, witness, &model.tensors, Channel::new(transcript), progress);
-    stages.time(Stage::Relations.name(), || prove_all(&mut prover, &s))?;
+    let statements = batch.statements();
+    let (Some(first), Some(witness)) = (statements.first(), witnesses.first()) else {
+        return Err(VerifyError::Internal("no answer").into());
+    };
+    let mut prover = Prover::new(first, witness, &model.tensors, Channel::new(transcript), progress);
+    stages.time(Stage::Relations.name(), || {
+        for (answer, (s, w)) in statements.iter().zip(witnesses).enumerate() {
+            prover.turn_to(answer, statements.len(), s, w);
+            prove_all(&mut prover, s)?;
+        }
+        Ok::<_, ProveError>(())
+    })?;
     let Prover { mut channel, claims, spent, .. } = prover;
     stages.0.extend(spent.into_values());
     let (point, values) = stages.time(Stage::Reduction.name(), || {
         progress.step(Stage::Reduction, "reduction", 0, 1);
-        reduce::prove(&s, &witness.values, &model.tensors, &claims, &mut channel)
+        let values: Vec<&[i32]> = witnesses.iter().map(|w| w.values.as_slice()).collect();
+        reduce::prove(&batch, &values, &model.tensors, &claims, &mut channel)
     })?;
     check(progress)?;
     let xi = channel.challenge(Label::Batch);
@@ -155,12 +190,12 @@ pub fn prove_witness(
 
     let coefficients: Vec<Fr> =
         std::iter::successors(Some(Fr::one()), |x| Some(*x * xi)).take(values.len()).collect();
-    let parts = model.tensors.chunks(s.shape.chunk_bits);
+    let parts = model.tensors.chunks(batch.chunk_bits());
     chunks.extend(parts.iter().map(|p| ChunkRef::Joined(p)));
     let all: Vec<_> = commitments.iter().chain(registered.chunks()).copied().collect();
     let (_, opening) = stages.time(Stage::Opening.name(), || {
         open_watched(srs, &chunks, &all, &coefficients, &point, &mut transcript, progress)
     })?;
     progress.step(Stage::Opening, "done", 1, 1);
-    Ok(Proof { preimage: preimage.clone(), rows: witness.rows.clone(), commitments, messages, opening })
+    Ok(Proof { answers: shown, commitments, messages, opening })
 }

@@ -5,14 +5,13 @@
 //! claim. A second pass folds every unit at the challenges, and the rest is dense over units.
 
 use ark_ff::{One, Zero};
-use monai_inference::VerifyError;
 use monai_inference::multilinear::{eq_points, eq_table};
 use monai_inference::party::Claim;
 use monai_inference::reduction::{Span, merged};
-use monai_inference::statement::Statement;
 use monai_inference::sumcheck::round_at;
 use monai_inference::tensor::Owner;
 use monai_inference::transcript::Label;
+use monai_inference::{Batch, VerifyError};
 use monai_protocol::Fr;
 use rayon::prelude::*;
 
@@ -23,34 +22,37 @@ use crate::sumcheck::bind;
 
 /// Proves all claims; returns the common point and sends the chunks' values there.
 pub(crate) fn prove(
-    s: &Statement,
-    witness: &[i32],
+    batch: &Batch,
+    witnesses: &[&[i32]],
     model: &ModelTensors,
     claims: &[Claim],
     channel: &mut Channel,
 ) -> Result<(Vec<Fr>, Vec<Fr>), VerifyError> {
     let chi = channel.challenge(Label::Batch);
     let mut claim = merged(claims, chi);
-    let bits = claims.iter().map(|c| c.query.low.len()).min().unwrap_or(0).min(s.shape.chunk_bits);
-    let spans: Vec<Span> =
-        claims.iter().map(|c| Span::new(s, &c.query).map(|x| x.refined(bits))).collect::<Result<_, _>>()?;
+    let bits = claims.iter().map(|c| c.query.low.len()).min().unwrap_or(0).min(batch.chunk_bits());
+    let spans: Vec<Span> = claims
+        .iter()
+        .map(|c| Span::new(batch.statement(c.answer)?, &c.query).map(|x| x.refined(bits)))
+        .collect::<Result<_, _>>()?;
     let powers: Vec<Fr> =
         std::iter::successors(Some(Fr::one()), |x| Some(*x * chi)).take(claims.len()).collect();
 
     // Inside units.
     let mut tables: Vec<(Vec<Fr>, Vec<Fr>)> = spans
         .iter()
+        .zip(claims)
         .zip(&powers)
-        .map(|(span, power)| {
+        .map(|((span, claim), power)| {
             let mut folded = match span.owner {
-                Owner::Witness => folded(witness, span, bits),
+                Owner::Witness => folded(witnesses[claim.answer], span, bits),
                 Owner::Model => folded_model(model, span, bits),
             };
             folded.iter_mut().for_each(|x| *x *= power);
             (folded, eq_table(&span.low))
         })
         .collect();
-    let mut point = Vec::with_capacity(s.shape.chunk_bits);
+    let mut point = Vec::with_capacity(batch.chunk_bits());
     for _ in 0..bits {
         let x = round(&tables, &mut claim, channel)?;
         tables.par_iter_mut().for_each(|(a, b)| {
@@ -63,10 +65,11 @@ pub(crate) fn prove(
 
     // Over units.
     let low = eq_table(&point);
-    let chunk_units = 1usize << (s.shape.chunk_bits - bits);
-    let offset = s.witness.chunks();
-    let mut values: Vec<Vec<Fr>> = Vec::with_capacity(offset + s.model.chunks());
-    values.extend(witness.chunks(chunk_units << bits).map(|chunk| fold_low(chunk, &low)));
+    let chunk_units = 1usize << (batch.chunk_bits() - bits);
+    let mut values: Vec<Vec<Fr>> = Vec::with_capacity(batch.witness_chunks() + batch.model_chunks());
+    for witness in witnesses {
+        values.extend(witness.chunks(chunk_units << bits).map(|chunk| fold_low(chunk, &low)));
+    }
     // Tensors lie one after another and begin on whole units.
     let mut units = Vec::with_capacity(model.len() >> bits);
     for (start, tensor) in model.pieces() {
@@ -75,16 +78,16 @@ pub(crate) fn prove(
     }
     values.extend(units.chunks(chunk_units).map(<[Fr]>::to_vec));
     let mut weights: Vec<Vec<Fr>> = values.iter().map(|v| vec![Fr::zero(); v.len()]).collect();
-    for (span, power) in spans.iter().zip(&powers) {
+    for ((span, claim), power) in spans.iter().zip(claims).zip(&powers) {
         let scale = *power * eq_points(&span.low, &point);
-        let base = if span.owner == Owner::Witness { 0 } else { offset };
+        let base = batch.first_chunk(claim.answer, span.owner)?;
         for (i, w) in span.weights.iter().enumerate().filter(|(_, w)| !w.is_zero()) {
             let unit = span.first + i;
             weights[base + unit / chunk_units][unit % chunk_units] += scale * w;
         }
     }
     let mut tables: Vec<(Vec<Fr>, Vec<Fr>)> = values.into_iter().zip(weights).collect();
-    for _ in bits..s.shape.chunk_bits {
+    for _ in bits..batch.chunk_bits() {
         let x = round(&tables, &mut claim, channel)?;
         tables.par_iter_mut().for_each(|(a, b)| {
             bind(a, x);

@@ -77,6 +77,7 @@ fn description(
         constants: ModelConstants {
             arch: model.arch.clone(),
             score_multipliers: header.score_multipliers.clone(),
+            head_norm_eps: header.head_norm_eps.clone(),
             eos_ids: header.eos_ids.clone(),
             biased,
         },
@@ -169,6 +170,7 @@ pub fn check_registration(
         ("template digest", own.template == commitment.template),
         ("architecture", own.constants.arch == commitment.constants.arch),
         ("score multipliers", own.constants.score_multipliers == commitment.constants.score_multipliers),
+        ("eps of head norms", own.constants.head_norm_eps == commitment.constants.head_norm_eps),
         ("end ids", own.constants.eos_ids == commitment.constants.eos_ids),
         ("list of biases", own.constants.biased == commitment.constants.biased),
     ] {

@@ -9,7 +9,7 @@ use monai_inference::shape::Shape;
 use monai_inference::statement::Statement;
 use monai_inference::tensor::{Table, Tensor};
 use monai_inference::{Preimage, Public, VerifyError};
-use monai_model::artefact::{Int8s, Model};
+use monai_model::artefact::{HeadNorm, Int8s, Model};
 use monai_model::testing::TinyOptions;
 use monai_protocol::Fr;
 use monai_prover::{
@@ -122,7 +122,7 @@ fn cases() -> Vec<Case> {
             |w, _| bump(w, Tensor::X0Lo, 5, 1),
             true,
             &[C::Remainder(Remainder::X0), C::NormInverse],
-            "the norm's input is the residual",
+            "the norm's input is what is normalised",
         ),
         case(
             "an output of attention's sub-layer",
@@ -301,6 +301,74 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+/// Witnesses of a model that normalises heads.
+fn head_cases() -> Vec<Case> {
+    use Constraint as C;
+    let case = |name, change, breaks, check| Case { name, change, recount: true, breaks, check };
+    vec![
+        case(
+            "another input of a head's norm",
+            |w, _| bump(w, Tensor::HeadT, 9, 1),
+            &[C::Remainder(Remainder::HeadT), C::Remainder(Remainder::HeadNorm), C::HeadInverse],
+            "the norm's product",
+        ),
+        case(
+            "another output of a head's norm",
+            |w, _| bump(w, Tensor::HeadY, 9, 1),
+            &[C::Remainder(Remainder::HeadNorm), C::Remainder(Remainder::QueryKey)],
+            "the gain of the heads' norm",
+        ),
+        case(
+            "a larger inverse of a head's norm",
+            |w, _| bump(w, Tensor::HeadRows, 2, 1),
+            &[C::HeadInverse, C::Remainder(Remainder::HeadNorm)],
+            "the norm's product",
+        ),
+        case(
+            "the lower slack of a head's norm",
+            |w, s| bump(w, Tensor::HeadRows, 3 * s.all_query_keys() * s.positions() + 2, 1),
+            &[C::HeadInverse],
+            "the norm's inverse is pinned from both sides",
+        ),
+        case(
+            "the upper slack of a head's norm",
+            |w, s| bump(w, Tensor::HeadRows, 7 * s.all_query_keys() * s.positions() + 2, 1),
+            &[C::HeadInverse],
+            "the norm's inverse is pinned from both sides",
+        ),
+        case(
+            "a head's sum of squares, which is not committed",
+            |w, _| w.raw.head_squares[0] += Fr::from(1u64),
+            &[],
+            "the norm's inverse is pinned from both sides",
+        ),
+        case("what RoPE turns, which is not committed", turned_otherwise, &[], "the gain of the heads' norm"),
+        case(
+            "the remainder of a head's input",
+            |w, _| w.remainders.get_mut(&Remainder::HeadT).unwrap()[9] ^= 1,
+            &[],
+            "the linear layers' sum",
+        ),
+        case(
+            "the remainder of a head's output",
+            |w, _| w.remainders.get_mut(&Remainder::HeadNorm).unwrap()[9] ^= 1,
+            &[],
+            "the norm's product",
+        ),
+    ]
+}
+
+/// Turns another value at position 0, where the cosine is 2^14 and the sine 0, and makes the low remainder follow: the
+/// rotation holds, and no committed value differs.
+fn turned_otherwise(w: &mut Witness, s: &Shape) {
+    let turn = 1u16 << 14;
+    let first = |i: usize| s.pair_order.channels(i, s.head_dim()).0;
+    let rest = &w.remainders[&Remainder::QueryKey];
+    let at = (0..s.head_dim() / 2).map(first).find(|c| rest[*c].checked_add(turn).is_some()).unwrap();
+    w.remainders.get_mut(&Remainder::QueryKey).unwrap()[at] += turn;
+    w.raw.query_key[at] += 1;
+}
+
 /// Adds 1 to the sums that one row of attention weights gives, and makes the row's outputs from them.
 fn mixed_otherwise(w: &mut Witness, s: &Shape) {
     let (n, e, row) = (s.positions(), s.head_dim(), 1usize);
@@ -329,10 +397,13 @@ fn without_exponent(model: &mut Model) {
     up.multiplier.fill(1);
 }
 
-fn honest() -> (ProvingModel<'static>, Public, Preimage, Shape, Witness) {
-    let o = TinyOptions { layers: 2, hidden: 64, heads: 2, kv_heads: 1, ffn: 64, ..TinyOptions::default() };
-    let mut model = monai_model::testing::tiny(&o).unwrap();
-    without_exponent(&mut model);
+type Honest = (ProvingModel<'static>, Public, Preimage, Shape, Witness);
+
+fn options() -> TinyOptions {
+    TinyOptions { layers: 2, hidden: 64, heads: 2, kv_heads: 1, ffn: 64, ..TinyOptions::default() }
+}
+
+fn honest(model: Model) -> Honest {
     let m = proving(Box::leak(Box::new(model)));
     let mut params = greedy(m.model, 2);
     (params.top_k, params.top_p, params.seed) = (0, 60_000, 9);
@@ -344,21 +415,18 @@ fn honest() -> (ProvingModel<'static>, Public, Preimage, Shape, Witness) {
     (m, public, preimage, shape, w)
 }
 
-#[test]
-fn each_constraint_refuses_a_witness_that_breaks_it() {
-    let (m, public, preimage, shape, w) = honest();
-    let s = Statement::new(m.registered.header(), &public, &preimage, &w.rows).unwrap();
-    assert!(broken(m.model, &s, &w).is_empty());
-    check_relations(&m, &public, &preimage, &w).unwrap();
-    assert!(w.slice(Tensor::FfnNonzero).contains(&1) && w.slice(Tensor::FfnNonzero).contains(&0));
+fn each_is_refused((m, public, preimage, shape, w): &Honest, cases: Vec<Case>) {
+    let s = Statement::new(m.registered.header(), public, preimage, &w.rows).unwrap();
+    assert!(broken(m.model, &s, w).is_empty());
+    check_relations(m, public, preimage, w).unwrap();
     let mut failed = Vec::new();
-    for case in cases() {
+    for case in cases {
         let mut w = w.clone();
-        (case.change)(&mut w, &shape);
+        (case.change)(&mut w, shape);
         if case.recount {
-            w.recount(m.model, &shape).unwrap();
+            w.recount(m.model, shape).unwrap();
         }
-        let s = match Statement::new(m.registered.header(), &public, &preimage, &w.rows) {
+        let s = match Statement::new(m.registered.header(), public, preimage, &w.rows) {
             Ok(s) => s,
             Err(e) => {
                 failed.push(format!("{}: refused before any relation: {e}", case.name));
@@ -370,12 +438,28 @@ fn each_constraint_refuses_a_witness_that_breaks_it() {
         if !missing.is_empty() || got.len() > case.breaks.len() + 6 {
             failed.push(format!("{}: twin says {got:?}, expected {:?}", case.name, case.breaks));
         }
-        match check_relations(&m, &public, &preimage, &w) {
+        match check_relations(m, public, preimage, &w) {
             Err(ProveError::Statement(VerifyError::Check(name))) if name == case.check => {}
             other => failed.push(format!("{}: {other:?}, expected {:?}", case.name, case.check)),
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn each_constraint_refuses_a_witness_that_breaks_it() {
+    let mut model = monai_model::testing::tiny(&options()).unwrap();
+    without_exponent(&mut model);
+    let honest = honest(model);
+    let w = &honest.4;
+    assert!(w.slice(Tensor::FfnNonzero).contains(&1) && w.slice(Tensor::FfnNonzero).contains(&0));
+    each_is_refused(&honest, cases());
+}
+
+#[test]
+fn each_constraint_of_normalised_heads_refuses_a_witness_that_breaks_it() {
+    let o = TinyOptions { qk_norm: true, ..options() };
+    each_is_refused(&honest(monai_model::testing::tiny(&o).unwrap()), head_cases());
 }
 
 /// A witness of one model against the tensors of another: each tensor of the model is read by the check that is named.
@@ -388,6 +472,7 @@ fn tensors_of_another_model_are_refused() {
         kv_heads: 1,
         ffn: 64,
         qkv_bias: true,
+        qk_norm: true,
         tied_head: false,
         ..TinyOptions::default()
     };
@@ -432,6 +517,9 @@ fn tensors_of_another_model_are_refused() {
     refused("a gain", "the last norm's gain", &|m| m.final_gain[3] += 1);
     refused("a cosine", "the rotation", &|m| m.tables.cos[1] += 1);
     refused("a sine", "the rotation", &|m| m.tables.sin[1] += 1);
+    let gain = |norm: &mut Option<HeadNorm>| norm.as_mut().unwrap().gain[5] += 1;
+    refused("a gain of query heads", "the gain of the heads' norm", &|m| gain(&mut m.layers[0].q_norm));
+    refused("a gain of key heads", "the gain of the heads' norm", &|m| gain(&mut m.layers[1].k_norm));
     refused("an entry of EXP", LEAVES, &|m| m.tables.exp[0] -= 1);
     refused("an entry of WEIGHT", LEAVES, &|m| m.tables.weight[0] -= 1);
 }

@@ -17,7 +17,7 @@ fn proved(m: &ProvingModel<'_>) -> ProofFile {
     let (output, finish) = answer(m.model, &request);
     let (public, preimage) = statement(&request, &output, finish);
     let (proof, _) = prove(m, srs(), &public, &preimage).unwrap();
-    ProofFile::new(&m.registered, public, proof)
+    ProofFile::new(&m.registered, vec![public], proof)
 }
 
 fn data(name: &str) -> PathBuf {

@@ -116,6 +116,23 @@ fn a_false_registration_is_found_by_recomputing() {
 }
 
 #[test]
+fn the_eps_of_head_norms_is_registered() {
+    let o = TinyOptions { qk_norm: true, layers: 1, hidden: 64, ffn: 64, ..TinyOptions::default() };
+    let m = proving(model(&o));
+    let c = m.registered.commitment();
+    check(&c.digest(), c, m.model, srs()).unwrap();
+    assert_eq!(&ModelCommitment::from_bytes(&c.to_bytes()).unwrap(), c);
+    let mut other = c.clone();
+    other.constants.head_norm_eps[1] += 1;
+    assert_ne!(other.digest(), c.digest());
+    let error = check(&other.digest(), &other, m.model, srs()).unwrap_err();
+    assert!(matches!(error, Check::Differs("eps of head norms")), "{error}");
+    other.constants.head_norm_eps.pop();
+    let error = check(&other.digest(), &other, m.model, srs()).unwrap_err();
+    assert!(matches!(error, Check::Registration(RegistrationError::Shape(_))), "{error}");
+}
+
+#[test]
 fn tables_and_bounds_are_checked_even_where_everything_else_agrees() {
     let register = |model: &Model| {
         let header = header(model, CHUNK_BITS).unwrap();

@@ -108,11 +108,47 @@ fn a_sampled_answer_proves_and_verifies_and_an_altered_one_does_not() {
     }
 }
 
+/// Norms on heads: in both pair orders, with one gain a kind, grouped queries, biases, two segments of positions.
 #[test]
-fn what_is_not_proved_is_refused_by_name() {
+fn normalised_heads() {
     let o = TinyOptions { qk_norm: true, ..TinyOptions::default() };
-    let header = header(model(&o), CHUNK_BITS).unwrap();
-    assert!(matches!(Shape::new(&header, 4, 4), Err(ShapeError::NotProved(_))));
-    let header = monai_prover::header(model(&TinyOptions::default()), CHUNK_BITS).unwrap();
+    holds(&o, &[1, 9, 8, 7], sampled(&o, 11, 5));
+    let o = TinyOptions {
+        qk_norm: true,
+        layers: 3,
+        heads: 6,
+        kv_heads: 2,
+        head_dim: 64,
+        hidden: 64,
+        ffn: 64,
+        pair_order: PairOrder::Half,
+        qkv_bias: true,
+        tied_head: false,
+        seed: 3,
+        ..TinyOptions::default()
+    };
+    let prompt: Vec<u32> = (0..70).map(|i| 3 + i * 3 % 250).collect();
+    holds(&o, &prompt, greedy(model(&o), 2));
+}
+
+#[test]
+fn an_answer_of_a_model_with_normalised_heads_proves_and_verifies() {
+    let o = TinyOptions { qk_norm: true, layers: 1, hidden: 64, ffn: 64, ..TinyOptions::default() };
+    let m = proving(model(&o));
+    let request = request(m.model, &[1, 20, 30], sampled(&o, 77, 4));
+    let (output, finish) = answer(m.model, &request);
+    let (public, preimage) = statement(&request, &output, finish);
+    let (proof, _) = prove(&m, srs(), &public, &preimage).unwrap();
+    verify(&m.registered, &public, &proof).unwrap();
+}
+
+#[test]
+fn what_has_no_proof_is_refused_by_name() {
+    let mut header = header(model(&TinyOptions::default()), CHUNK_BITS).unwrap();
     assert!(Shape::new(&header, 200, 57).is_err(), "more than max_positions");
+    header.arch.head_dim = 192;
+    assert_eq!(Shape::new(&header, 4, 4), Err(ShapeError::HeadDim { got: 192 }));
+    header.arch.head_dim = 32;
+    header.arch.qk_norm = true;
+    assert!(Shape::new(&header, 4, 4).is_err(), "a head norm without an eps");
 }

@@ -9,6 +9,7 @@ use monai_inference::commitment::{Commitment, ModelCommitment};
 use monai_inference::transcript::{Label, Step, Transcript};
 use monai_inference::verify::verify_with;
 use monai_inference::{Preimage, Proof, Public, RegisteredModel, RegistrationError, verify};
+use monai_model::testing::TinyOptions;
 use monai_protocol::{Assurance, Blinding, Finish, Fr};
 use monai_prover::{ProvingModel, prove};
 use rayon::prelude::*;
@@ -16,19 +17,20 @@ use std::sync::OnceLock;
 
 type Honest = (&'static ProvingModel<'static>, Public, Proof);
 
+fn proved(m: &'static ProvingModel<'static>) -> Honest {
+    let mut params = greedy(m.model, 3);
+    (params.top_k, params.top_p, params.seed) = (50, 60_000, 4);
+    let request = request(m.model, &[1, 20, 30, 40], params);
+    let (output, finish) = answer(m.model, &request);
+    let (public, preimage) = statement(&request, &output, finish);
+    let (proof, _) = prove(m, srs(), &public, &preimage).unwrap();
+    verify(&m.registered, &public, &proof).unwrap();
+    (m, public, proof)
+}
+
 fn honest() -> &'static Honest {
     static HONEST: OnceLock<Honest> = OnceLock::new();
-    HONEST.get_or_init(|| {
-        let m = shared();
-        let mut params = greedy(m.model, 3);
-        (params.top_k, params.top_p, params.seed) = (50, 60_000, 4);
-        let request = request(m.model, &[1, 20, 30, 40], params);
-        let (output, finish) = answer(m.model, &request);
-        let (public, preimage) = statement(&request, &output, finish);
-        let (proof, _) = prove(m, srs(), &public, &preimage).unwrap();
-        verify(&m.registered, &public, &proof).unwrap();
-        (m, public, proof)
-    })
+    HONEST.get_or_init(|| proved(shared()))
 }
 
 fn refused(name: &str, change: impl FnOnce(&mut Proof, &mut Public)) {
@@ -42,8 +44,9 @@ fn refused(name: &str, change: impl FnOnce(&mut Proof, &mut Public)) {
 fn refused_with_new_commitments(name: &str, change: impl FnOnce(&mut Preimage)) {
     let (m, public, proof) = honest();
     let mut proof = proof.clone();
-    change(&mut proof.preimage);
-    let (public, _) = statement(&proof.preimage.request, &proof.preimage.output, public.finish);
+    change(&mut proof.answers[0].preimage);
+    let (public, _) =
+        statement(&proof.answers[0].preimage.request, &proof.answers[0].preimage.output, public.finish);
     assert!(verify(&m.registered, &public, &proof).is_err(), "{name}");
 }
 
@@ -56,27 +59,27 @@ fn public_inputs_and_preimages() {
     refused("finish", |_, p| {
         p.finish = if p.finish == Finish::Length { Finish::Stop } else { Finish::Length }
     });
-    refused("prompt", |q, _| q.preimage.request.prompt[1] += 1);
-    refused("answer", |q, _| q.preimage.output[1] ^= 1);
-    refused("blinding", |q, _| q.preimage.request.blinding = Blinding(1));
-    refused("nonce", |q, _| q.preimage.request.nonce += 1);
-    refused("chain", |q, _| q.preimage.request.domain.chain_id.0 += 1);
-    refused("rollup", |q, _| q.preimage.request.domain.rollup.0[3] ^= 1);
-    refused("model", |q, _| q.preimage.request.model.0[3] ^= 1);
-    refused("tau", |q, _| q.preimage.request.params.tau -= 1);
-    refused("top_k", |q, _| q.preimage.request.params.top_k += 1);
-    refused("top_p", |q, _| q.preimage.request.params.top_p -= 1);
-    refused("delta_min_p", |q, _| q.preimage.request.params.delta_min_p -= 1);
-    refused("max_tokens", |q, _| q.preimage.request.params.max_tokens += 1);
-    refused("stop ids", |q, _| q.preimage.request.params.stop_ids.push(299));
-    refused("seed", |q, _| q.preimage.request.params.seed += 1);
-    refused("a prompt id more", |q, _| q.preimage.request.prompt.push(1));
-    refused("an answer id less", |q, _| q.preimage.output.truncate(1));
-    refused("user", |q, _| q.preimage.request.user.0[3] ^= 1);
-    refused("expiry", |q, _| q.preimage.request.expiry += 1);
-    refused("price", |q, _| q.preimage.request.max_price.0 += 1);
-    refused("assurance", |q, _| q.preimage.request.assurance = Assurance::Sampled);
-    refused("preference", |q, _| q.preimage.request.by_preference = true);
+    refused("prompt", |q, _| q.answers[0].preimage.request.prompt[1] += 1);
+    refused("answer", |q, _| q.answers[0].preimage.output[1] ^= 1);
+    refused("blinding", |q, _| q.answers[0].preimage.request.blinding = Blinding(1));
+    refused("nonce", |q, _| q.answers[0].preimage.request.nonce += 1);
+    refused("chain", |q, _| q.answers[0].preimage.request.domain.chain_id.0 += 1);
+    refused("rollup", |q, _| q.answers[0].preimage.request.domain.rollup.0[3] ^= 1);
+    refused("model", |q, _| q.answers[0].preimage.request.model.0[3] ^= 1);
+    refused("tau", |q, _| q.answers[0].preimage.request.params.tau -= 1);
+    refused("top_k", |q, _| q.answers[0].preimage.request.params.top_k += 1);
+    refused("top_p", |q, _| q.answers[0].preimage.request.params.top_p -= 1);
+    refused("delta_min_p", |q, _| q.answers[0].preimage.request.params.delta_min_p -= 1);
+    refused("max_tokens", |q, _| q.answers[0].preimage.request.params.max_tokens += 1);
+    refused("stop ids", |q, _| q.answers[0].preimage.request.params.stop_ids.push(299));
+    refused("seed", |q, _| q.answers[0].preimage.request.params.seed += 1);
+    refused("a prompt id more", |q, _| q.answers[0].preimage.request.prompt.push(1));
+    refused("an answer id less", |q, _| q.answers[0].preimage.output.truncate(1));
+    refused("user", |q, _| q.answers[0].preimage.request.user.0[3] ^= 1);
+    refused("expiry", |q, _| q.answers[0].preimage.request.expiry += 1);
+    refused("price", |q, _| q.answers[0].preimage.request.max_price.0 += 1);
+    refused("assurance", |q, _| q.answers[0].preimage.request.assurance = Assurance::Sampled);
+    refused("preference", |q, _| q.answers[0].preimage.request.by_preference = true);
     refused_with_new_commitments("another prompt", |q| q.request.prompt[1] += 1);
     refused_with_new_commitments("another answer", |q| q.output[0] ^= 1);
     refused_with_new_commitments("another seed", |q| q.request.params.seed += 1);
@@ -87,20 +90,20 @@ fn public_inputs_and_preimages() {
 
 #[test]
 fn rows_commitments_and_opening() {
-    let rows = honest().2.rows.len();
+    let rows = honest().2.answers[0].rows.len();
     for t in 0..rows {
-        refused("max", |q, _| q.rows[t].max += 1);
-        refused("argmax", |q, _| q.rows[t].argmax ^= 1);
-        refused("delta", |q, _| q.rows[t].delta ^= 1);
-        refused("kept", |q, _| q.rows[t].kept += 1);
-        refused("below", |q, _| q.rows[t].below ^= 1);
-        refused("all", |q, _| q.rows[t].all_weight += 1);
-        refused("kept weight", |q, _| q.rows[t].kept_weight += 1);
-        refused("below weight", |q, _| q.rows[t].below_weight ^= 1);
-        refused("prefix", |q, _| q.rows[t].prefix_weight ^= 1);
-        refused("chosen", |q, _| q.rows[t].chosen_weight += 1);
+        refused("max", |q, _| q.answers[0].rows[t].max += 1);
+        refused("argmax", |q, _| q.answers[0].rows[t].argmax ^= 1);
+        refused("delta", |q, _| q.answers[0].rows[t].delta ^= 1);
+        refused("kept", |q, _| q.answers[0].rows[t].kept += 1);
+        refused("below", |q, _| q.answers[0].rows[t].below ^= 1);
+        refused("all", |q, _| q.answers[0].rows[t].all_weight += 1);
+        refused("kept weight", |q, _| q.answers[0].rows[t].kept_weight += 1);
+        refused("below weight", |q, _| q.answers[0].rows[t].below_weight ^= 1);
+        refused("prefix", |q, _| q.answers[0].rows[t].prefix_weight ^= 1);
+        refused("chosen", |q, _| q.answers[0].rows[t].chosen_weight += 1);
     }
-    refused("a row less", |q, _| q.rows.truncate(q.rows.len() - 1));
+    refused("a row less", |q, _| q.answers[0].rows.truncate(rows - 1));
     for i in 0..honest().2.commitments.len() {
         refused("a commitment", |q, _| q.commitments[i] = q.opening.h);
     }
@@ -122,12 +125,11 @@ fn rows_commitments_and_opening() {
     refused("s(1/zeta)", |q, _| q.opening.s_inverse += Fr::one());
 }
 
-#[test]
-fn messages() {
-    let (m, public, proof) = honest();
+/// Each message is absorbed exactly once, and a proof with another one is refused.
+fn each_message_binds((m, public, proof): &Honest) {
     let mut transcript = Transcript::new();
     transcript.record();
-    verify_with(&m.registered, public, proof, &mut transcript).unwrap();
+    verify_with(&m.registered, &[*public], proof, &mut transcript).unwrap();
     let labels: Vec<Label> = transcript
         .steps()
         .iter()
@@ -139,10 +141,30 @@ fn messages() {
         .collect();
     assert_eq!(labels.len(), proof.messages.len(), "each message is absorbed exactly once");
     labels.par_iter().enumerate().for_each(|(i, label)| {
-        refused(&format!("message {i}, {label:?}"), |q, _| q.messages[i] += Fr::one());
+        let mut proof = proof.clone();
+        proof.messages[i] += Fr::one();
+        assert!(verify(&m.registered, public, &proof).is_err(), "message {i}, {label:?}");
     });
+}
+
+#[test]
+fn messages() {
+    each_message_binds(honest());
     refused("a message less", |q, _| q.messages.truncate(q.messages.len() - 1));
     refused("a message more", |q, _| q.messages.push(Fr::one()));
+}
+
+#[test]
+fn messages_of_normalised_heads() {
+    let o = TinyOptions { qk_norm: true, layers: 1, hidden: 64, ffn: 64, ..TinyOptions::default() };
+    let honest = proved(Box::leak(Box::new(proving(model(&o)))));
+    each_message_binds(&honest);
+    // Another eps is another M, and the proof is not one for it.
+    let (m, public, proof) = honest;
+    let mut other = m.registered.commitment().clone();
+    other.constants.head_norm_eps[0] += 1;
+    let other = RegisteredModel::new(&other.digest(), &other, m.registered.key()).unwrap();
+    assert!(verify(&other, &public, &proof).is_err());
 }
 
 /// Every challenge comes after all that it must depend on: the schedule by label, runs merged.
@@ -151,7 +173,7 @@ fn transcript_inventory() {
     let (m, public, proof) = honest();
     let mut transcript = Transcript::new();
     transcript.record();
-    verify_with(&m.registered, public, proof, &mut transcript).unwrap();
+    verify_with(&m.registered, &[*public], proof, &mut transcript).unwrap();
     let mut order: Vec<Label> = Vec::new();
     for step in transcript.steps() {
         let (Step::Absorb(label) | Step::Challenge(label)) = step;
@@ -171,7 +193,7 @@ fn transcript_inventory() {
     let absorbed = |label: Label| transcript.steps().iter().filter(|s| **s == Step::Absorb(label)).count();
     // M in two limbs, version, R, O, lengths, finish.
     assert_eq!(absorbed(Label::Statement), 8);
-    assert_eq!(absorbed(Label::SelectionRow), 10 * proof.rows.len());
+    assert_eq!(absorbed(Label::SelectionRow), 10 * proof.answers[0].rows.len());
     assert_eq!(absorbed(Label::Chunk), 2 * proof.commitments.len());
 }
 

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each target uses one of the functions")]
 
 use monai_inference::commitment::{Commitment, ModelCommitment, OpeningProof, VerifierKey};
-use monai_inference::{Proof, ProofFile, RegisteredModel, verify, verify_file};
+use monai_inference::{Proof, ProofFile, RegisteredModel, verify_file, verify_many};
 
 /// A committed proof of a tiny model's answer: what edits start from.
 const VALID: &[u8] = include_bytes!("../tests/data/tiny.proof");
@@ -61,7 +61,7 @@ pub(crate) fn verify_edited(bytes: &[u8]) {
         parsed.commitment.setup = parsed.key.digest();
         if let Ok(model) = RegisteredModel::new(&parsed.commitment.digest(), &parsed.commitment, &parsed.key)
         {
-            let accepted = verify(&model, &parsed.public, &parsed.proof).is_ok();
+            let accepted = verify_many(&model, &parsed.publics, &parsed.proof).is_ok();
             assert_eq!(accepted, parsed == valid, "an edited file verifies under its own M");
         }
     }

@@ -1,6 +1,7 @@
 //! Why a proof, a model's header or a request for a proof is refused.
 
 use crate::commitment::{DecodeError, OpeningError};
+pub use monai_model::limits::ShapeError;
 use monai_protocol::request::RequestError;
 
 /// Why verification fails.
@@ -54,34 +55,4 @@ pub enum VerifyError {
     /// The schedule of relations and the layout disagree. A defect of this crate, reported instead of a panic.
     #[error("internal: {0}")]
     Internal(&'static str),
-}
-
-/// What this statement does not cover.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ShapeError {
-    /// A number outside its bounds.
-    #[error("{what} is {got}, must be in [{least}, {most}]")]
-    Range {
-        /// What it is.
-        what: &'static str,
-        /// What came.
-        got: u64,
-        /// Least that is covered.
-        least: u64,
-        /// Most that is covered.
-        most: u64,
-    },
-    /// A width that is not a whole number of blocks.
-    #[error("{what} is {got}, must be a multiple of {of}")]
-    Multiple {
-        /// What it is.
-        what: &'static str,
-        /// What came.
-        got: usize,
-        /// The block.
-        of: usize,
-    },
-    /// A feature of the architecture that has no relation yet.
-    #[error("not proved yet: {0}")]
-    NotProved(&'static str),
 }

@@ -13,6 +13,10 @@ pub enum Remainder {
     Norm,
     /// `rope(A) + 2^31 - 2^32 y - 2^16 hi`, [`Tensor::QueryKey`].
     QueryKey,
+    /// `A + 2^15 - 2^16 t` of normalised query and key heads, [`Tensor::HeadT`].
+    HeadT,
+    /// `t inv + 2^15 - 2^16 y`, [`Tensor::HeadY`].
+    HeadNorm,
     /// `A + 2^15 - 2^16 y`, [`Tensor::Value`].
     Value,
     /// `inv sum(e v) + 2^31 - 2^32 y - 2^16 hi`, [`Tensor::AttnOut`].
@@ -37,9 +41,11 @@ pub enum Remainder {
 
 impl Remainder {
     /// All remainders.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Norm,
         Self::QueryKey,
+        Self::HeadT,
+        Self::HeadNorm,
         Self::Value,
         Self::AttnOut,
         Self::Output,
@@ -58,6 +64,8 @@ impl Remainder {
         match self {
             Self::Norm => Tensor::NormY,
             Self::QueryKey => Tensor::QueryKey,
+            Self::HeadT => Tensor::HeadT,
+            Self::HeadNorm => Tensor::HeadY,
             Self::Value => Tensor::Value,
             Self::AttnOut => Tensor::AttnOut,
             Self::Output | Self::Down => Tensor::DownHi,
@@ -95,10 +103,12 @@ pub enum Leaf {
 }
 
 /// Committed tensors of 16-bit values that no tuple lookup bounds.
-pub const RANGED: [Tensor; 19] = [
+pub const RANGED: [Tensor; 22] = [
     Tensor::NormY,
     Tensor::QueryKey,
     Tensor::QueryKeyHi,
+    Tensor::HeadT,
+    Tensor::HeadY,
     Tensor::Value,
     Tensor::AttnOut,
     Tensor::AttnOutHi,
@@ -114,6 +124,7 @@ pub const RANGED: [Tensor; 19] = [
     Tensor::MaxPointer,
     Tensor::LogitRemHi,
     Tensor::NormRows,
+    Tensor::HeadRows,
     Tensor::SoftRows,
 ];
 

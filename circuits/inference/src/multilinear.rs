@@ -15,11 +15,33 @@ pub fn pow2(n: u32) -> Fr {
     x
 }
 
+/// `n 2^bits`, or the largest number where that overflows.
+#[must_use]
+pub const fn shl(n: usize, bits: usize) -> usize {
+    let (mut n, mut done) = (n, 0usize);
+    while done < bits && n > 0 && n < usize::MAX {
+        n = n.saturating_mul(2);
+        done = done.saturating_add(1);
+    }
+    n
+}
+
+/// `n / 2^bits`, rounded down.
+#[must_use]
+pub const fn shr(n: usize, bits: usize) -> usize {
+    let (mut n, mut done) = (n, 0usize);
+    while done < bits && n > 0 {
+        n >>= 1;
+        done = done.saturating_add(1);
+    }
+    n
+}
+
 /// The least `n` with `2^n >= count`.
 #[must_use]
 pub const fn log2_ceil(count: usize) -> usize {
     let mut n = 0usize;
-    while n < 63 && (1usize << n) < count {
+    while n < 63 && shl(1, n) < count {
         n = n.saturating_add(1);
     }
     n
@@ -34,9 +56,9 @@ pub fn eq_range(point: &[Fr], start: usize, n: usize) -> Vec<Fr> {
     let mut first = 0usize;
     let mut level = vec![Fr::one()];
     for (k, x) in point.iter().enumerate().rev() {
-        let low = start >> k;
-        let mut next = Vec::with_capacity((last >> k).saturating_sub(low).saturating_add(1));
-        for i in low..=(last >> k) {
+        let (low, high) = (shr(start, k), shr(last, k));
+        let mut next = Vec::with_capacity(high.saturating_sub(low).saturating_add(1));
+        for i in low..=high {
             let parent = level.get((i >> 1).saturating_sub(first)).copied().unwrap_or_else(Fr::zero);
             let odd = parent * x;
             next.push(if i & 1 == 1 { odd } else { parent - odd });
@@ -50,7 +72,7 @@ pub fn eq_range(point: &[Fr], start: usize, n: usize) -> Vec<Fr> {
 /// All `2^point.len()` values of the equality polynomial.
 #[must_use]
 pub fn eq_table(point: &[Fr]) -> Vec<Fr> {
-    let mut table = Vec::with_capacity(1usize << point.len().min(40));
+    let mut table = Vec::with_capacity(shl(1, point.len().min(40)));
     table.push(Fr::one());
     for x in point.iter().rev() {
         let mut next = Vec::with_capacity(table.len().saturating_mul(2));
@@ -76,9 +98,13 @@ pub fn eq_points(a: &[Fr], b: &[Fr]) -> Fr {
 /// `eq(point, index)`.
 #[must_use]
 pub fn eq_index(point: &[Fr], index: usize) -> Fr {
-    point.iter().enumerate().fold(Fr::one(), |acc, (j, x)| {
-        acc * if bit(index, j) { *x } else { Fr::one() - x }
-    })
+    let mut bits = index;
+    let mut product = Fr::one();
+    for x in point {
+        product *= if bits & 1 == 1 { *x } else { Fr::one() - x };
+        bits >>= 1;
+    }
+    product
 }
 
 /// The multilinear extension of `[i < bound]` at `point`.
@@ -114,7 +140,7 @@ pub fn total(weights: &[Fr]) -> Fr {
 }
 
 const fn bit(index: usize, j: usize) -> bool {
-    j < 64 && (index >> j) & 1 == 1
+    shr(index, j) & 1 == 1
 }
 
 #[cfg(test)]
@@ -156,5 +182,9 @@ mod tests {
     fn logarithms_round_up() {
         assert_eq!([1, 2, 3, 4, 5, 64, 65].map(log2_ceil), [0, 1, 2, 2, 3, 6, 7]);
         assert_eq!(pow2(16), Fr::from(65536u64));
+        for (n, bits) in [(0, 5), (1, 0), (3, 7), (77, 57), (1, 63)] {
+            assert_eq!((shl(n, bits), shr(n, bits)), (n << bits, n >> bits), "{n} {bits}");
+        }
+        assert_eq!((shl(1, 64), shl(77, 58), shr(77, 64), shr(77, 1000)), (usize::MAX, usize::MAX, 0, 0));
     }
 }

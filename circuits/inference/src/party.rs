@@ -44,6 +44,8 @@ impl Query {
 /// A query and the value that the prover claims for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
+    /// Which answer of the proof it is about; of claims on the model, which answer's relations make it.
+    pub answer: usize,
     /// What is claimed.
     pub query: Query,
     /// The value.

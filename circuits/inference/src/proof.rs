@@ -6,32 +6,62 @@ use monai_protocol::{Address, Amount, Assurance, Blinding, ChainId, ModelId, Req
 
 use crate::commitment::{Commitment, DecodeError, OpeningProof, Reader};
 use crate::shape::MAX_POSITIONS;
-use crate::statement::{Preimage, SelectionRow};
+use crate::statement::{Preimage, SelectionRow, Shown};
 
-/// Version of the encoding and of the statement. A change of either is a new version.
+/// Version of the statement, and of the encoding of a proof of one answer. A change of either is a new version.
 pub const VERSION: u8 = 1;
+/// Version of the encoding of a proof of several answers: their number follows it.
+const SEVERAL: u8 = 2;
 const MAGIC: [u8; 4] = *b"MNPF";
+/// Most answers in one proof.
+pub const MAX_ANSWERS: usize = 16;
 /// Most witness chunks in an encoding.
 pub const MAX_COMMITMENTS: u64 = 1 << 14;
 /// Most messages in an encoding.
 pub const MAX_MESSAGES: u64 = 1 << 18;
 
-/// Most bytes of an encoding: the largest lists, and room for all fixed fields.
-pub const MAX_PROOF_BYTES: usize = (1 << 18) * 32 + (1 << 14) * Commitment::BYTES + (1 << 15) * 74 + (1 << 12);
+/// Most bytes of an encoding: the largest lists, an id and a row for each of [`MAX_POSITIONS`], and room for all fixed fields.
+pub const MAX_PROOF_BYTES: usize =
+    (1 << 18) * 32 + (1 << 14) * Commitment::BYTES + (1 << 16) * 78 + MAX_ANSWERS * (1 << 12);
 
-/// A proof that an answer is what a registered model decodes. It shows prompt and answer: it is **not** zero-knowledge.
+/// A proof that answers are what a registered model decodes. It shows prompts and answers: it is **not** zero-knowledge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {
-    /// What R and O commit to.
-    pub preimage: Preimage,
-    /// How each output id was selected.
-    pub rows: Vec<SelectionRow>,
-    /// Commitments to the chunks of the witness.
+    /// The answers: between one and [`MAX_ANSWERS`].
+    pub answers: Vec<Shown>,
+    /// Commitments to the chunks of the witnesses, one answer after another.
     pub commitments: Vec<Commitment>,
     /// All field elements that the prover sends, in the order of the transcript.
     pub messages: Vec<Fr>,
     /// The one opening.
     pub opening: OpeningProof,
+}
+
+/// Writes a version for one or for several, and the number of several.
+pub(crate) fn write_number(out: &mut Vec<u8>, n: usize) {
+    if n == 1 {
+        out.push(VERSION);
+    } else {
+        out.push(SEVERAL);
+        out.push(u8::try_from(n).unwrap_or(u8::MAX));
+    }
+}
+
+/// Reads what [`write_number`] writes.
+pub(crate) fn read_number(r: &mut Reader<'_>, what: &'static str) -> Result<usize, DecodeError> {
+    match r.u8()? {
+        VERSION => Ok(1),
+        SEVERAL => {
+            let got = r.u8()?;
+            let n = usize::from(got);
+            if (2..=MAX_ANSWERS).contains(&n) {
+                return Ok(n);
+            }
+            let most = u64::try_from(MAX_ANSWERS).unwrap_or(u64::MAX);
+            Err(DecodeError::Range { what: "the number of answers", got: got.into(), least: 2, most })
+        }
+        got => Err(DecodeError::Version { what, got: got.into() }),
+    }
 }
 
 fn ids(out: &mut Vec<u8>, ids: &[u32]) {
@@ -65,14 +95,8 @@ fn read_ids(r: &mut Reader<'_>, what: &'static str, most: u64) -> Result<Vec<u32
     (0..n).map(|_| r.u32()).collect()
 }
 
-impl Proof {
-    /// The canonical encoding: magic, version, request, answer, rows, commitments, messages, opening; all numbers
-    /// big-endian, lists with a 32-bit count.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        out.extend(MAGIC);
-        out.push(VERSION);
+impl Shown {
+    fn write(&self, out: &mut Vec<u8>) {
         let q = &self.preimage.request;
         out.extend(q.domain.chain_id.0.to_be_bytes());
         out.extend(q.domain.rollup.0);
@@ -81,9 +105,9 @@ impl Proof {
         for x in [p.tau, p.top_k, p.top_p, p.delta_min_p, p.max_tokens] {
             out.extend(x.to_be_bytes());
         }
-        ids(&mut out, &p.stop_ids);
+        ids(out, &p.stop_ids);
         out.extend(p.seed.to_be_bytes());
-        ids(&mut out, &q.prompt);
+        ids(out, &q.prompt);
         out.extend(q.user.0);
         out.extend(q.nonce.to_be_bytes());
         out.extend(q.blinding.0.to_be_bytes());
@@ -91,7 +115,7 @@ impl Proof {
         out.extend(q.max_price.0.to_be_bytes());
         out.push(q.assurance.code());
         out.push(u8::from(q.by_preference));
-        ids(&mut out, &self.preimage.output);
+        ids(out, &self.preimage.output);
         out.extend(u32::try_from(self.rows.len()).unwrap_or(u32::MAX).to_be_bytes());
         for row in &self.rows {
             out.extend(row.max.to_be_bytes());
@@ -109,32 +133,9 @@ impl Proof {
                 out.extend(x.to_be_bytes());
             }
         }
-        out.extend(u32::try_from(self.commitments.len()).unwrap_or(u32::MAX).to_be_bytes());
-        for c in &self.commitments {
-            out.extend(c.to_bytes());
-        }
-        out.extend(u32::try_from(self.messages.len()).unwrap_or(u32::MAX).to_be_bytes());
-        for m in &self.messages {
-            out.extend(field::to_bytes(*m));
-        }
-        out.extend(self.opening.to_bytes());
-        out
     }
 
-    /// Reads the canonical encoding, which must be the whole input.
-    ///
-    /// # Errors
-    /// A [`DecodeError`] for anything that [`Self::to_bytes`] does not make of a proof within the limits.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(bytes);
-        let r = &mut reader;
-        if r.bytes::<4>()? != MAGIC {
-            return Err(DecodeError::Magic { expected: "inference proof" });
-        }
-        let version = r.u8()?;
-        if version != VERSION {
-            return Err(DecodeError::Version { what: "the inference proof", got: version.into() });
-        }
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let domain = Domain { chain_id: ChainId(r.u64()?), rollup: Address(r.bytes()?) };
         let model = ModelId(r.bytes()?);
         let (tau, top_k, top_p, delta_min_p, max_tokens) = (r.u32()?, r.u32()?, r.u32()?, r.u32()?, r.u32()?);
@@ -188,6 +189,47 @@ impl Proof {
                 chosen_weight: r.u64()?,
             });
         }
+        Ok(Self { preimage: Preimage { request, output }, rows })
+    }
+}
+
+impl Proof {
+    /// The canonical encoding: magic, version, number of answers where there are several, for each answer request, ids and
+    /// rows, then commitments, messages, opening; all numbers big-endian, lists with a 32-bit count.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.extend(MAGIC);
+        write_number(&mut out, self.answers.len());
+        for answer in &self.answers {
+            answer.write(&mut out);
+        }
+        out.extend(u32::try_from(self.commitments.len()).unwrap_or(u32::MAX).to_be_bytes());
+        for c in &self.commitments {
+            out.extend(c.to_bytes());
+        }
+        out.extend(u32::try_from(self.messages.len()).unwrap_or(u32::MAX).to_be_bytes());
+        for m in &self.messages {
+            out.extend(field::to_bytes(*m));
+        }
+        out.extend(self.opening.to_bytes());
+        out
+    }
+
+    /// Reads the canonical encoding, which must be the whole input.
+    ///
+    /// # Errors
+    /// A [`DecodeError`] for anything that [`Self::to_bytes`] does not make of a proof within the limits.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let r = &mut reader;
+        if r.bytes::<4>()? != MAGIC {
+            return Err(DecodeError::Magic { expected: "inference proof" });
+        }
+        let mut answers = Vec::new();
+        for _ in 0..read_number(r, "the inference proof")? {
+            answers.push(Shown::read(r)?);
+        }
         let n = read_count(r, "commitments", MAX_COMMITMENTS, Commitment::BYTES)?;
         let mut commitments = Vec::with_capacity(n);
         for _ in 0..n {
@@ -200,6 +242,6 @@ impl Proof {
         }
         let opening = OpeningProof::read(r)?;
         reader.finish()?;
-        Ok(Self { preimage: Preimage { request, output }, rows, commitments, messages, opening })
+        Ok(Self { answers, commitments, messages, opening })
     }
 }

@@ -1,8 +1,8 @@
 //! The file in which a proof is handed over, shared by prover and verifier: proof, public inputs, and what M commits to.
 //!
 //! ```text
-//! magic "MNPX" | version u8
-//! R 32 bytes | O 32 bytes | n_in u32 | n_out u32 | finish u8
+//! magic "MNPX" | version u8: 1 for one answer; 2 for several, then their number u8
+//! for each answer: R 32 bytes | O 32 bytes | n_in u32 | n_out u32 | finish u8
 //! verifier's key, 136 bytes
 //! length u32 | model commitment
 //! proof
@@ -18,14 +18,14 @@ use crate::commitment::{
     DecodeError, MAX_MODEL_COMMITMENT_BYTES, ModelCommitment, ModelDigest, Reader, SetupKind, VerifierKey,
 };
 use crate::error::VerifyError;
-use crate::proof::{MAX_PROOF_BYTES, Proof};
+use crate::proof::{MAX_ANSWERS, MAX_PROOF_BYTES, Proof, read_number, write_number};
 use crate::registration::{RegisteredModel, RegistrationError};
 use crate::statement::Public;
-use crate::verify::verify;
+use crate::verify::verify_many;
 
 /// Most bytes of a proof file; readers stop there.
 pub const MAX_PROOF_FILE_BYTES: usize =
-    MAX_PROOF_BYTES.saturating_add(MAX_MODEL_COMMITMENT_BYTES).saturating_add(1 << 10);
+    MAX_PROOF_BYTES.saturating_add(MAX_MODEL_COMMITMENT_BYTES).saturating_add(MAX_ANSWERS << 10);
 
 /// Why a proof file is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,8 +44,8 @@ pub enum FileError {
 /// A proof with all that a verifier needs besides M.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProofFile {
-    /// What is claimed.
-    pub public: Public,
+    /// What is claimed of each answer.
+    pub publics: Vec<Public>,
     /// What M is the digest of.
     pub commitment: ModelCommitment,
     /// The setup's key that M names.
@@ -55,24 +55,23 @@ pub struct ProofFile {
 }
 
 /// What a proof file was found to show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
     /// M.
     pub model: ModelDigest,
-    /// R, O, lengths and finish.
-    pub public: Public,
+    /// R, O, lengths and finish of each answer.
+    pub publics: Vec<Public>,
     /// Where the setup's secret is said to come from, bound by M.
     pub setup: SetupKind,
 }
 
 impl ProofFile {
     const MAGIC: [u8; 4] = *b"MNPX";
-    const VERSION: u8 = 1;
 
     /// Puts a proof into a file's form.
     #[must_use]
-    pub fn new(model: &RegisteredModel, public: Public, proof: Proof) -> Self {
-        Self { public, commitment: model.commitment().clone(), key: model.key().clone(), proof }
+    pub fn new(model: &RegisteredModel, publics: Vec<Public>, proof: Proof) -> Self {
+        Self { publics, commitment: model.commitment().clone(), key: model.key().clone(), proof }
     }
 
     /// The canonical encoding.
@@ -80,12 +79,14 @@ impl ProofFile {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         out.extend(Self::MAGIC);
-        out.push(Self::VERSION);
-        out.extend(monai_protocol::field::to_bytes(self.public.request.0));
-        out.extend(monai_protocol::field::to_bytes(self.public.output.0));
-        out.extend(self.public.n_in.to_be_bytes());
-        out.extend(self.public.n_out.to_be_bytes());
-        out.push(self.public.finish.code());
+        write_number(&mut out, self.publics.len());
+        for public in &self.publics {
+            out.extend(monai_protocol::field::to_bytes(public.request.0));
+            out.extend(monai_protocol::field::to_bytes(public.output.0));
+            out.extend(public.n_in.to_be_bytes());
+            out.extend(public.n_out.to_be_bytes());
+            out.push(public.finish.code());
+        }
         out.extend(self.key.to_bytes());
         let commitment = self.commitment.to_bytes();
         out.extend(u32::try_from(commitment.len()).unwrap_or(u32::MAX).to_be_bytes());
@@ -103,15 +104,15 @@ impl ProofFile {
         if r.bytes::<4>()? != Self::MAGIC {
             return Err(DecodeError::Magic { expected: "proof file" });
         }
-        let version = r.u8()?;
-        if version != Self::VERSION {
-            return Err(DecodeError::Version { what: "the proof file", got: version.into() });
+        let mut publics = Vec::new();
+        for _ in 0..read_number(&mut r, "the proof file")? {
+            let request = RequestCommitment(r.scalar()?);
+            let output = OutputCommitment(r.scalar()?);
+            let (n_in, n_out) = (r.u32()?, r.u32()?);
+            let code = r.u8()?;
+            let finish = Finish::from_code(code).ok_or(DecodeError::Tag { what: "finish", got: code })?;
+            publics.push(Public { request, output, n_in, n_out, finish });
         }
-        let request = RequestCommitment(r.scalar()?);
-        let output = OutputCommitment(r.scalar()?);
-        let (n_in, n_out) = (r.u32()?, r.u32()?);
-        let code = r.u8()?;
-        let finish = Finish::from_code(code).ok_or(DecodeError::Tag { what: "finish", got: code })?;
         let key = VerifierKey::from_bytes(&r.bytes::<{ VerifierKey::BYTES }>()?)?;
         let got = r.u32()?;
         let length = usize::try_from(got).ok().filter(|n| *n <= MAX_MODEL_COMMITMENT_BYTES);
@@ -123,7 +124,7 @@ impl ProofFile {
         })?;
         let commitment = ModelCommitment::from_bytes(r.slice(length)?)?;
         let proof = Proof::from_bytes(r.rest())?;
-        Ok(Self { public: Public { request, output, n_in, n_out, finish }, commitment, key, proof })
+        Ok(Self { publics, commitment, key, proof })
     }
 }
 
@@ -136,6 +137,6 @@ impl ProofFile {
 pub fn verify_file(registered: &ModelDigest, bytes: &[u8]) -> Result<Verified, FileError> {
     let file = ProofFile::from_bytes(bytes)?;
     let model = RegisteredModel::new(registered, &file.commitment, &file.key)?;
-    verify(&model, &file.public, &file.proof)?;
-    Ok(Verified { model: *registered, public: file.public, setup: file.key.kind() })
+    verify_many(&model, &file.publics, &file.proof)?;
+    Ok(Verified { model: *registered, publics: file.publics, setup: file.key.kind() })
 }

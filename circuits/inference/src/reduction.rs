@@ -3,7 +3,7 @@
 //! **Statement.** Claim `i` says `sum_u w_iu T_i,u(z_i) = v_i`, a linear functional of committed values. With powers of a
 //! challenge `chi`, `sum_i chi^i v_i = sum over chunks c, sum over x, C_c(x) E_c(x)`, where `E_c` is public.
 //!
-//! **Shape.** One sumcheck over a chunk's variables, all chunks of witness and model side by side. **Degree.** 2.
+//! **Shape.** One sumcheck over a chunk's variables, all chunks of witnesses and model side by side. **Degree.** 2.
 //!
 //! **Soundness.** The claims were absorbed before `chi`; a false claim survives the combination with probability
 //! (number of claims) / |Fr|, the sumcheck with 2 (variables) / |Fr|. It ends in the values of all chunks at one point, which
@@ -15,8 +15,9 @@ use std::collections::BTreeMap;
 use ark_ff::{One, Zero};
 use monai_protocol::field::Fr;
 
+use crate::batch::Batch;
 use crate::error::VerifyError;
-use crate::multilinear::{eq_points, eq_range, eq_table};
+use crate::multilinear::{eq_points, eq_range, eq_table, shl, shr};
 use crate::party::{Claim, Query};
 use crate::statement::Statement;
 use crate::tensor::{Owner, Place};
@@ -45,10 +46,10 @@ impl Span {
         let place = layout.get(query.tensor).ok_or(VerifyError::Internal("query of an absent tensor"))?;
         let bits = query.low.len();
         let units = query.start.saturating_add(query.weights.len());
-        if bits > place.low || units > place.len() >> bits {
+        if bits > place.low || units > shr(place.len(), bits) {
             return Err(VerifyError::Internal("query outside its tensor"));
         }
-        let first = (place.start >> bits).saturating_add(query.start);
+        let first = shr(place.start, bits).saturating_add(query.start);
         Ok(Self { owner, low: query.low.clone(), first, weights: query.weights.clone() }.refined(s.shape.chunk_bits))
     }
 
@@ -61,26 +62,26 @@ impl Span {
         }
         let table = eq_table(high);
         let weights = self.weights.iter().flat_map(|w| table.iter().map(move |t| *w * t)).collect();
-        Self { owner: self.owner, low: low.to_vec(), first: self.first << high.len(), weights }
+        Self { owner: self.owner, low: low.to_vec(), first: shl(self.first, high.len()), weights }
     }
 }
 
-/// `E_c(point)` for every chunk, the witness' first.
+/// `E_c(point)` for every chunk, the witnesses' first.
 ///
 /// # Errors
 /// [`VerifyError::Internal`] where a query leaves its tensor.
-pub fn weights_at(s: &Statement, claims: &[Claim], chi: Fr, point: &[Fr]) -> Result<Vec<Fr>, VerifyError> {
+pub fn weights_at(batch: &Batch, claims: &[Claim], chi: Fr, point: &[Fr]) -> Result<Vec<Fr>, VerifyError> {
     let internal = VerifyError::Internal("chunk");
-    let mut out = vec![Fr::zero(); s.witness.chunks().saturating_add(s.model.chunks())];
+    let mut out = vec![Fr::zero(); batch.witness_chunks().saturating_add(batch.model_chunks())];
     let mut tables: BTreeMap<usize, Vec<Fr>> = BTreeMap::new();
     let mut power = Fr::one();
     for claim in claims {
-        let span = Span::new(s, &claim.query)?;
+        let span = Span::new(batch.statement(claim.answer)?, &claim.query)?;
         let bits = span.low.len();
         let (low, high) = point.split_at_checked(bits).ok_or(internal.clone())?;
         let table = tables.entry(bits).or_insert_with(|| eq_table(high));
         let scale = power * eq_points(&span.low, low);
-        let offset = if span.owner == Owner::Witness { 0 } else { s.witness.chunks() };
+        let offset = batch.first_chunk(claim.answer, span.owner)?;
         let mut address = span.first;
         let mut rest = span.weights.as_slice();
         while !rest.is_empty() {
@@ -88,7 +89,7 @@ pub fn weights_at(s: &Statement, claims: &[Claim], chi: Fr, point: &[Fr]) -> Res
             let take = table.len().saturating_sub(inside).min(rest.len());
             let (now, later) = rest.split_at_checked(take).ok_or(internal.clone())?;
             let part = now.iter().zip(table.iter().skip(inside)).fold(Fr::zero(), |acc, (w, t)| acc + *w * t);
-            let chunk = offset.saturating_add(address >> high.len());
+            let chunk = offset.saturating_add(shr(address, high.len()));
             *out.get_mut(chunk).ok_or(internal.clone())? += scale * part;
             address = address.saturating_add(take);
             rest = later;
@@ -108,7 +109,7 @@ pub fn merged(claims: &[Claim], chi: Fr) -> Fr {
 /// the values of the tensor, from its place's start.
 #[must_use]
 pub fn evaluate(query: &Query, values: &[Fr]) -> Fr {
-    let table = eq_range(&query.low, 0, 1usize << query.low.len());
+    let table = eq_range(&query.low, 0, shl(1, query.low.len()));
     values
         .chunks(table.len())
         .skip(query.start)

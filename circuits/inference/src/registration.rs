@@ -2,7 +2,7 @@
 
 use crate::commitment::{Commitment, DecodeError, ModelCommitment, ModelDigest, VerifierKey};
 use crate::error::ShapeError;
-use crate::shape::{MAX_MODEL_VALUES, Matrix, ModelHeader, Shape, limited};
+use crate::shape::{Matrix, ModelHeader, Shape};
 use crate::tensor::{Layout, Owner};
 
 /// Why a model commitment is not that of the registered model, or can't be verified with.
@@ -61,6 +61,7 @@ impl ModelCommitment {
             id: self.model,
             arch: self.constants.arch.clone(),
             score_multipliers: self.constants.score_multipliers.clone(),
+            head_norm_eps: self.constants.head_norm_eps.clone(),
             eos_ids: self.constants.eos_ids.clone(),
             biased: Matrix::ALL.into_iter().enumerate().filter(|(i, _)| has(*i)).map(|(_, m)| m).collect(),
             chunk_bits: self.chunk_bits.into(),
@@ -109,9 +110,7 @@ impl RegisteredModel {
             return Err(RegistrationError::ChunkBits { chunk_bits: header.chunk_bits, most });
         }
         // Where model tensors lie does not depend on an answer's length.
-        let layout = Layout::new(Owner::Model, &Shape::new(&header, 1, 1)?);
-        limited("values of the model's tensors", layout.len(), MAX_MODEL_VALUES)?;
-        let expected = layout.chunks();
+        let expected = Layout::new(Owner::Model, &Shape::new(&header, 1, 1)?).chunks();
         let got = commitment.chunks.len();
         if got != expected {
             return Err(RegistrationError::Chunks { got, expected });

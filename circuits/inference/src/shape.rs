@@ -1,28 +1,21 @@
 //! The shape of a statement: a model's public header and the lengths of one answer.
 
 use monai_model::artefact::{Arch, PairOrder};
+use monai_model::limits::Dimensions;
 use monai_protocol::ModelId;
 
 use crate::error::ShapeError;
-use crate::multilinear::log2_ceil;
+use crate::multilinear::{log2_ceil, shl};
 
 /// Log of the channels in a block of all tensors but those of heads.
 pub const BLOCK_BITS: usize = 6;
 /// Channels in a block.
 pub const BLOCK: usize = 64;
-/// Most layers; bounds the verifier's work on a hostile header.
-pub const MAX_LAYERS: u64 = 1 << 10;
-/// Largest hidden or feed-forward width.
-pub const MAX_WIDTH: u64 = 1 << 17;
-/// Most token ids.
-pub const MAX_VOCAB: u64 = 1 << 20;
 /// Most positions in one proof.
-pub const MAX_POSITIONS: u64 = 1 << 15;
-/// Most values of a model's tensors. A verifier's work and memory grow with the number of blocks of 4096 of them: 2^22, or
-/// 128 MiB for the largest list of weights.
-pub const MAX_MODEL_VALUES: u64 = 1 << 34;
-/// Most values of an answer's tensors, in units of at least 32: what bounds a verifier's memory on a hostile header.
-pub const MAX_WITNESS_VALUES: u64 = 1 << 34;
+pub const MAX_POSITIONS: u64 = 1 << 16;
+/// Most values of an answer's tensors, in units of at least 64: what bounds a verifier's memory on a hostile header. As many
+/// as the most chunks of the default size hold.
+pub const MAX_WITNESS_VALUES: u64 = 1 << 35;
 
 /// Which stacked matrix an output belongs to. Queries and keys are one matrix: RoPE treats them alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,6 +51,8 @@ pub struct ModelHeader {
     pub arch: Arch,
     /// `M_s` of each layer.
     pub score_multipliers: Vec<u64>,
+    /// `eps` of the norms of queries and of keys, `[layer, 2]`; empty where heads have no norm.
+    pub head_norm_eps: Vec<u64>,
     /// Ids that end an answer.
     pub eos_ids: Vec<u32>,
     /// Matrices that have a bias in some layer.
@@ -103,18 +98,15 @@ pub struct Shape {
     pub norm_eps: u64,
     /// `M_s` of each layer.
     pub score_multipliers: Vec<u64>,
+    /// `eps` of the norms of queries and of keys, `[layer, 2]`; empty where heads have no norm.
+    pub head_norm_eps: Vec<u64>,
     /// Matrices with a bias.
     pub biased: Vec<Matrix>,
 }
 
 fn range(what: &'static str, got: usize, least: u64, most: u64) -> Result<usize, ShapeError> {
-    let wide = u64::try_from(got).unwrap_or(u64::MAX);
+    let wide = wide(got);
     if (least..=most).contains(&wide) { Ok(got) } else { Err(ShapeError::Range { what, got: wide, least, most }) }
-}
-
-fn blocks(what: &'static str, got: usize) -> Result<usize, ShapeError> {
-    range(what, got, 64, MAX_WIDTH)?;
-    if got & 63 == 0 { Ok(got >> BLOCK_BITS) } else { Err(ShapeError::Multiple { what, got, of: BLOCK }) }
 }
 
 impl Shape {
@@ -124,38 +116,27 @@ impl Shape {
     /// A [`ShapeError`] naming what is outside the statement.
     pub fn new(header: &ModelHeader, n_in: usize, n_out: usize) -> Result<Self, ShapeError> {
         let a = &header.arch;
-        if a.qk_norm {
-            return Err(ShapeError::NotProved("per-head norms of queries and keys"));
-        }
-        let layers = range("layers", a.layers, 1, MAX_LAYERS)?;
-        let heads = range("heads", a.heads, 1, MAX_LAYERS)?;
-        let kv_heads = range("kv_heads", a.kv_heads, 1, MAX_LAYERS)?;
-        let group = heads.checked_div(kv_heads).unwrap_or(0);
-        if group.checked_mul(kv_heads) != Some(heads) {
-            return Err(ShapeError::Multiple { what: "heads", got: heads, of: kv_heads });
-        }
-        let head_bits = log2_ceil(range("head_dim", a.head_dim, 32, 256)?);
-        if 1usize << head_bits != a.head_dim {
-            return Err(ShapeError::NotProved("a head width that is not a power of two"));
-        }
-        let vocab = range("vocab", a.vocab, 1, MAX_VOCAB)?;
-        let most = u64::try_from(a.max_positions).unwrap_or(u64::MAX).min(MAX_POSITIONS);
-        range("max_positions", a.max_positions, 1, MAX_POSITIONS)?;
+        // The one function that decides which shapes there are: what can be imported can be proved.
+        Dimensions::from(a).check()?;
+        let layers = a.layers;
+        let most = wide(a.max_positions).min(MAX_POSITIONS);
         range("n_in", n_in, 1, most)?;
         range("n_out", n_out, 1, most)?;
         let ids = range("n_in + n_out", n_in.saturating_add(n_out), 2, most)?;
         range("score_multipliers.len", header.score_multipliers.len(), wide(layers), wide(layers))?;
+        let head_norms = if a.qk_norm { wide(layers).saturating_mul(2) } else { 0 };
+        range("head_norm_eps.len", header.head_norm_eps.len(), head_norms, head_norms)?;
         range("chunk_bits", header.chunk_bits, 10, 28)?;
         Ok(Self {
             layers,
-            hidden: blocks("hidden", a.hidden)?,
-            heads,
-            kv_heads,
-            group,
-            head_bits,
-            ffn: blocks("ffn", a.ffn)?,
-            vocab,
-            vocab_blocks: vocab.div_ceil(BLOCK),
+            hidden: a.hidden >> BLOCK_BITS,
+            heads: a.heads,
+            kv_heads: a.kv_heads,
+            group: a.heads.checked_div(a.kv_heads).unwrap_or(0),
+            head_bits: log2_ceil(a.head_dim),
+            ffn: a.ffn >> BLOCK_BITS,
+            vocab: a.vocab,
+            vocab_blocks: a.vocab.div_ceil(BLOCK),
             position_bits: log2_ceil(ids.saturating_sub(1)).max(BLOCK_BITS),
             output_bits: log2_ceil(n_out),
             table_segments: a.max_positions.div_ceil(BLOCK),
@@ -164,8 +145,15 @@ impl Shape {
             tied_head: a.tied_head,
             norm_eps: a.norm_eps,
             score_multipliers: header.score_multipliers.clone(),
+            head_norm_eps: header.head_norm_eps.clone(),
             biased: header.biased.clone(),
         })
+    }
+
+    /// Query and key heads are normalised.
+    #[must_use]
+    pub const fn has_head_norms(&self) -> bool {
+        !self.head_norm_eps.is_empty()
     }
 
     /// Norm sites: two a layer and the last.
@@ -177,7 +165,7 @@ impl Shape {
     /// Key segments of 64, a power of two.
     #[must_use]
     pub const fn segments(&self) -> usize {
-        1usize << self.segment_bits()
+        shl(1, self.segment_bits())
     }
 
     /// Log of [`Self::segments`].
@@ -198,16 +186,22 @@ impl Shape {
         self.heads.saturating_add(self.kv_heads)
     }
 
+    /// Query and key heads over all layers.
+    #[must_use]
+    pub const fn all_query_keys(&self) -> usize {
+        self.layers.saturating_mul(self.query_keys())
+    }
+
     /// Positions, `2^position_bits`.
     #[must_use]
     pub const fn positions(&self) -> usize {
-        1usize << self.position_bits
+        shl(1, self.position_bits)
     }
 
     /// Width of head `E`.
     #[must_use]
     pub const fn head_dim(&self) -> usize {
-        1usize << self.head_bits
+        shl(1, self.head_bits)
     }
 }
 
@@ -218,4 +212,107 @@ pub(crate) fn limited(what: &'static str, values: usize, most: u64) -> Result<()
 
 fn wide(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+pub(crate) mod tests {
+    use monai_model::limits::{
+        HEAD_DIMS, MAX_ATTENTION, MAX_FFN, MAX_HEADS, MAX_HIDDEN, MAX_LAYERS, MAX_VOCAB, MIN_POSITIONS,
+    };
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::tensor::{Layout, Owner};
+
+    fn header(d: &Dimensions, qk_norm: bool) -> ModelHeader {
+        ModelHeader {
+            id: ModelId([0; 32]),
+            arch: Arch {
+                layers: d.layers,
+                hidden: d.hidden,
+                heads: d.heads,
+                kv_heads: d.kv_heads,
+                head_dim: d.head_dim,
+                ffn: d.ffn,
+                vocab: d.vocab,
+                max_positions: d.max_positions,
+                pair_order: PairOrder::Half,
+                tied_head: d.tied_head,
+                qk_norm,
+                residual_bits: 8,
+                norm_eps: 1,
+                tau_one: 1,
+                tau_max: 1,
+            },
+            score_multipliers: vec![1; d.layers],
+            head_norm_eps: vec![1; if qk_norm { 2 * d.layers } else { 0 }],
+            eos_ids: vec![0],
+            biased: Vec::new(),
+            chunk_bits: 21,
+        }
+    }
+
+    /// A shape with normalised heads.
+    pub(crate) fn shape(layers: usize, heads: usize, kv_heads: usize) -> Shape {
+        let d = Dimensions {
+            layers,
+            hidden: 64,
+            heads,
+            kv_heads,
+            head_dim: 32,
+            ffn: 64,
+            vocab: 64,
+            max_positions: 64,
+            tied_head: true,
+        };
+        Shape::new(&header(&d, true), 1, 1).unwrap()
+    }
+
+    /// A number near its limits, or anything.
+    fn number(most: usize) -> impl Strategy<Value = usize> {
+        prop_oneof![
+            4 => (0..=most.ilog2()).prop_map(|bits| 1usize << bits),
+            2 => 1..=most,
+            1 => most..=most + 1,
+            1 => Just(0),
+        ]
+    }
+
+    prop_compose! {
+        fn dimensions()(
+            layers in number(MAX_LAYERS),
+            hidden in number(MAX_HIDDEN),
+            kv_heads in number(MAX_HEADS),
+            group in prop_oneof![3 => Just(1usize), 2 => number(16)],
+            head_dim in prop_oneof![8 => prop::sample::select(&HEAD_DIMS[..]), 1 => number(MAX_ATTENTION)],
+            ffn in number(MAX_FFN),
+            vocab in number(MAX_VOCAB),
+            max_positions in number(1 << 16),
+            tied_head in any::<bool>(),
+        ) -> Dimensions {
+            let heads = kv_heads * group;
+            Dimensions { layers, hidden, heads, kv_heads, head_dim, ffn, vocab, max_positions, tied_head }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        /// What import accepts, the statement covers, from the shortest answer on; what it refuses, the statement does too.
+        #[test]
+        fn exactly_what_can_be_imported_can_be_stated(d in dimensions(), qk_norm in any::<bool>()) {
+            let header = header(&d, qk_norm);
+            let stated = Shape::new(&header, 1, 1);
+            prop_assert_eq!(stated.clone().err(), d.check().err());
+            if let Ok(shape) = stated {
+                let model = Layout::new(Owner::Model, &shape);
+                let witness = Layout::new(Owner::Witness, &shape);
+                prop_assert!(model.chunks() + witness.chunks() <= crate::commitment::MAX_CHUNKS);
+                prop_assert!(limited("values", witness.len(), MAX_WITNESS_VALUES).is_ok());
+                let longest = Shape::new(&header, d.max_positions - 1, 1).unwrap();
+                prop_assert!(longest.positions() >= d.max_positions.max(MIN_POSITIONS) - 1);
+            }
+        }
+    }
 }

@@ -38,6 +38,15 @@ pub struct Preimage {
     pub output: Vec<u32>,
 }
 
+/// What a proof shows of one answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// What R and O commit to.
+    pub preimage: Preimage,
+    /// How each output id was selected.
+    pub rows: Vec<SelectionRow>,
+}
+
 /// The integers that show how one output id was selected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SelectionRow {
@@ -148,6 +157,7 @@ impl Statement {
             selection_rule(request, t, row, most)?;
         }
         let witness = Layout::new(Owner::Witness, &shape);
+        // Before anything is allocated for this answer.
         limited("values of the answer's tensors", witness.len(), MAX_WITNESS_VALUES)?;
         Ok(Self {
             request: request.clone(),

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::multilinear::log2_ceil;
+use crate::multilinear::{log2_ceil, shl};
 use crate::shape::{BLOCK_BITS, Matrix, Shape};
 
 /// Every committed tensor. *Offset* means that `y + 2^15` is stored.
@@ -18,6 +18,10 @@ pub enum Tensor {
     QueryKey,
     /// Same shape: upper half of RoPE's remainder.
     QueryKeyHi,
+    /// Same shape, where heads have a norm: its input `t`, offset.
+    HeadT,
+    /// Same shape, where heads have a norm: its output `y`, offset.
+    HeadY,
     /// `[layer, kv head]`, positions by `E`: values, offset.
     Value,
     /// `[layer, head]`, positions by `E`: attention output, offset.
@@ -72,6 +76,8 @@ pub enum Tensor {
     Below,
     /// `[limb, site]`, positions: `inv` (2 limbs), lower slack (4), upper slack (6).
     NormRows,
+    /// `[limb, layer, query and key heads]`, positions, where heads have a norm: as [`Self::NormRows`].
+    HeadRows,
     /// `[limb, layer, head]`, positions: `m + 2^31` (2), `inv` (2), remainder (2), its slack (2).
     SoftRows,
     /// `[limb, layer]`, positions: slack of the overflow (3).
@@ -97,6 +103,8 @@ pub enum Tensor {
     Bias(Matrix),
     /// `[hidden block]`, channels: integer gain of the last norm.
     Gain,
+    /// `[layer, 2]`, channels of a head, where heads have a norm: integer gain of queries, then of keys.
+    HeadGain,
     /// `[position segment]`, 64 positions by `E/2`.
     Cos,
     /// Same shape.
@@ -174,6 +182,7 @@ impl Tensor {
             | Self::Embedding
             | Self::Bias(_)
             | Self::Gain
+            | Self::HeadGain
             | Self::Cos
             | Self::Sin
             | Self::Content(_) => Owner::Model,
@@ -198,7 +207,11 @@ impl Tensor {
         let product = |factors: &[usize]| factors.iter().fold(1usize, |a, b| a.saturating_mul(*b));
         match self {
             Self::NormY => (product(&[s.sites(), s.hidden]), wide),
-            Self::QueryKey | Self::QueryKeyHi => (product(&[s.layers, s.query_keys()]), head),
+            Self::QueryKey | Self::QueryKeyHi => (s.all_query_keys(), head),
+            Self::HeadT | Self::HeadY | Self::HeadRows | Self::HeadGain if !s.has_head_norms() => (0, 0),
+            Self::HeadT | Self::HeadY => (s.all_query_keys(), head),
+            Self::HeadRows => (product(&[12, s.all_query_keys()]), s.position_bits),
+            Self::HeadGain => (product(&[s.layers, 2]), s.head_bits),
             Self::Value => (product(&[s.layers, s.kv_heads]), head),
             Self::AttnOut | Self::AttnOutHi => (s.all_heads(), head),
             Self::SubLo | Self::SubHi => (product(&[s.layers, 2, s.hidden]), wide),
@@ -255,6 +268,8 @@ impl Tensor {
                     Self::NormY,
                     Self::QueryKey,
                     Self::QueryKeyHi,
+                    Self::HeadT,
+                    Self::HeadY,
                     Self::Value,
                     Self::AttnOut,
                     Self::AttnOutHi,
@@ -282,6 +297,7 @@ impl Tensor {
                     Self::Keep,
                     Self::Below,
                     Self::NormRows,
+                    Self::HeadRows,
                     Self::SoftRows,
                     Self::FfnSlack,
                     Self::FfnExponent,
@@ -297,7 +313,7 @@ impl Tensor {
                 let mut all = vec![Self::Embedding];
                 all.extend(Matrix::ALL.map(Self::Weights));
                 all.extend(Matrix::ALL.map(Self::Bias));
-                all.extend([Self::Gain, Self::Cos, Self::Sin]);
+                all.extend([Self::Gain, Self::HeadGain, Self::Cos, Self::Sin]);
                 all.extend([Table::Silu, Table::Exp, Table::Weight].map(Self::Content));
                 all
             }
@@ -342,7 +358,7 @@ impl Place {
     /// Number of values.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.units << self.low
+        shl(self.units, self.low)
     }
 
     /// True if it has no unit.
@@ -415,7 +431,7 @@ impl Layout {
     /// Number of chunks of `2^chunk_bits` values.
     #[must_use]
     pub const fn chunks(&self) -> usize {
-        self.len.div_ceil(1usize << self.chunk_bits)
+        self.len.div_ceil(shl(1, self.chunk_bits))
     }
 }
 

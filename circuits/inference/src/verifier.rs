@@ -15,6 +15,7 @@ use crate::transcript::{Label, Transcript};
 /// The verifier's side of every interaction. It has messages and a transcript, and never a witness.
 #[derive(Debug)]
 pub struct Verifier<'a> {
+    answer: usize,
     statement: &'a Statement,
     transcript: &'a mut Transcript,
     messages: std::slice::Iter<'a, Fr>,
@@ -22,10 +23,16 @@ pub struct Verifier<'a> {
 }
 
 impl<'a> Verifier<'a> {
-    /// Starts on the messages of a proof, after statement and commitments were absorbed.
+    /// Starts on the messages of a proof, after statements and commitments were absorbed; the first answer comes first.
     #[must_use]
-    pub fn new(statement: &'a Statement, transcript: &'a mut Transcript, messages: &'a [Fr]) -> Self {
-        Self { statement, transcript, messages: messages.iter(), claims: Vec::new() }
+    pub fn new(first: &'a Statement, transcript: &'a mut Transcript, messages: &'a [Fr]) -> Self {
+        Self { answer: 0, statement: first, transcript, messages: messages.iter(), claims: Vec::new() }
+    }
+
+    /// Goes on with the relations of another answer.
+    pub fn turn_to(&mut self, answer: usize, statement: &'a Statement) {
+        self.answer = answer;
+        self.statement = statement;
     }
 
     /// The next message, absorbed. There is no other way to a message.
@@ -82,7 +89,7 @@ impl Party for Verifier<'_> {
 
     fn open(&mut self, query: Query) -> Result<Fr, VerifyError> {
         let value = self.read(Label::Opened)?;
-        self.claims.push(Claim { query, value });
+        self.claims.push(Claim { answer: self.answer, query, value });
         Ok(value)
     }
 

@@ -1,32 +1,42 @@
-//! The entry point: one proof, one answer.
+//! The entry point: one proof, one answer or several.
 
 use ark_ff::{One, Zero};
 use monai_protocol::field::Fr;
 
+use crate::batch::Batch;
 use crate::commitment::{Commitment, verify_opening};
 use crate::error::VerifyError;
 use crate::proof::{Proof, VERSION};
 use crate::reduction::{merged, weights_at};
 use crate::registration::RegisteredModel;
 use crate::relations::prove_all;
-use crate::statement::{Public, Statement};
+use crate::statement::Public;
 use crate::transcript::{Label, Transcript};
 use crate::verifier::Verifier;
 
 /// Absorbs all that is fixed before the first challenge. M comes first: it stands for the header and for every chunk of the
 /// model's tensors, whose commitments are not absorbed one by one.
-pub fn absorb_statement(t: &mut Transcript, s: &Statement, model: &RegisteredModel, witness: &[Commitment]) {
+///
+/// Several answers begin with their number, one answer with its R. No R is a small number, short of a preimage of the hash,
+/// so no list of answers is absorbed as another.
+pub fn absorb_statements(t: &mut Transcript, batch: &Batch, model: &RegisteredModel, witness: &[Commitment]) {
     let mut put = |x: Fr| t.absorb(Label::Statement, &x);
     for x in model.digest().limbs() {
         put(x);
     }
     put(Fr::from(VERSION));
-    put(s.public.request.0);
-    put(s.public.output.0);
-    put(Fr::from(s.public.n_in));
-    put(Fr::from(s.public.n_out));
-    put(Fr::from(s.public.finish.code()));
-    for row in &s.rows {
+    let statements = batch.statements();
+    if statements.len() > 1 {
+        put(Fr::from(u64::try_from(statements.len()).unwrap_or(u64::MAX)));
+    }
+    for s in statements {
+        put(s.public.request.0);
+        put(s.public.output.0);
+        put(Fr::from(s.public.n_in));
+        put(Fr::from(s.public.n_out));
+        put(Fr::from(s.public.finish.code()));
+    }
+    for row in statements.iter().flat_map(|s| &s.rows) {
         for x in row.elements() {
             t.absorb(Label::SelectionRow, &x);
         }
@@ -39,7 +49,7 @@ pub fn absorb_statement(t: &mut Transcript, s: &Statement, model: &RegisteredMod
 }
 
 /// Verifies that O commits to the ids that the registered model selects, position after position, from what R commits
-/// to, ending as the stop rule says.
+/// to, ending as the stop rule says: a proof of one answer.
 ///
 /// `model` was checked against the registered M when it was made, and holds the setup's key that M names. The caller pins M
 /// and the public inputs: a proof is worth nothing for an M that its prover chose.
@@ -47,30 +57,41 @@ pub fn absorb_statement(t: &mut Transcript, s: &Statement, model: &RegisteredMod
 /// # Errors
 /// Why the proof is refused.
 pub fn verify(model: &RegisteredModel, public: &Public, proof: &Proof) -> Result<(), VerifyError> {
-    verify_with(model, public, proof, &mut Transcript::new())
+    verify_many(model, std::slice::from_ref(public), proof)
 }
 
-/// [`verify`] on a transcript that the caller may inspect afterwards; it must be new.
+/// [`verify`] for all answers of a proof, in their order.
 ///
 /// # Errors
-/// As [`verify`].
+/// Why the proof is refused. One false answer among true ones refuses all.
+pub fn verify_many(model: &RegisteredModel, publics: &[Public], proof: &Proof) -> Result<(), VerifyError> {
+    verify_with(model, publics, proof, &mut Transcript::new())
+}
+
+/// [`verify_many`] on a transcript that the caller may inspect afterwards; it must be new.
+///
+/// # Errors
+/// As [`verify_many`].
 pub fn verify_with(
     model: &RegisteredModel,
-    public: &Public,
+    publics: &[Public],
     proof: &Proof,
     transcript: &mut Transcript,
 ) -> Result<(), VerifyError> {
-    let s = Statement::new(model.header(), public, &proof.preimage, &proof.rows)?;
-    count("witness chunks", proof.commitments.len(), s.witness.chunks())?;
-    count("model chunks", model.chunks().len(), s.model.chunks())?;
-    absorb_statement(transcript, &s, model, &proof.commitments);
+    let batch = Batch::new(model.header(), publics, &proof.answers)?;
+    count("witness chunks", proof.commitments.len(), batch.witness_chunks())?;
+    count("model chunks", model.chunks().len(), batch.model_chunks())?;
+    absorb_statements(transcript, &batch, model, &proof.commitments);
 
-    let mut verifier = Verifier::new(&s, transcript, &proof.messages);
-    prove_all(&mut verifier, &s)?;
+    let mut verifier = Verifier::new(batch.statement(0)?, transcript, &proof.messages);
+    for (answer, s) in batch.statements().iter().enumerate() {
+        verifier.turn_to(answer, s);
+        prove_all(&mut verifier, s)?;
+    }
     let claims = verifier.take_claims();
     let chi = crate::party::Party::challenge(&mut verifier, Label::Batch);
-    let end = verifier.rounds(s.shape.chunk_bits, 2, merged(&claims, chi))?;
-    let weights = weights_at(&s, &claims, chi, &end.point)?;
+    let end = verifier.rounds(batch.chunk_bits(), 2, merged(&claims, chi))?;
+    let weights = weights_at(&batch, &claims, chi, &end.point)?;
     let mut values = Vec::with_capacity(weights.len());
     for _ in &weights {
         values.push(verifier.read(Label::ChunkValue)?);

@@ -4,8 +4,9 @@
 
 use ark_ff::PrimeField;
 use monai_inference::commitment::{Commitment, DecodeError, ModelCommitment, OpeningProof, VerifierKey};
+use monai_inference::proof::MAX_ANSWERS;
 use monai_inference::statement::SelectionRow;
-use monai_inference::{ModelDigest, Preimage, Proof, ProofFile, Public};
+use monai_inference::{ModelDigest, Preimage, Proof, ProofFile, Public, Shown};
 use monai_protocol::types::Domain;
 use monai_protocol::{
     Address, Amount, Assurance, Blinding, ChainId, Finish, Fr, ModelId, OutputCommitment, Request,
@@ -103,15 +104,23 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn proof()(
+    fn shown()(
         request in request(),
         output in vec(any::<u32>(), 0..20),
         rows in vec(row(), 0..5),
+    ) -> Shown {
+        Shown { preimage: Preimage { request, output }, rows }
+    }
+}
+
+prop_compose! {
+    fn proof()(
+        answers in prop_oneof![2 => vec(shown(), 1), 1 => vec(shown(), 2..=MAX_ANSWERS)],
         commitments in vec(point(), 0..6),
         messages in vec(scalar(), 0..40),
         opening in opening(),
     ) -> Proof {
-        Proof { preimage: Preimage { request, output }, rows, commitments, messages, opening }
+        Proof { answers, commitments, messages, opening }
     }
 }
 
@@ -120,6 +129,7 @@ prop_compose! {
         digests in any::<[[u8; 32]; 4]>(),
         chunk_bits in 1u8..=28,
         multipliers in vec(any::<u64>(), 0..6),
+        (qk_norm, eps) in (any::<bool>(), vec(any::<u64>(), 0..6)),
         eos_ids in vec(any::<u32>(), 0..4),
         biased in any::<u8>(),
         chunks in vec(point(), 1..6),
@@ -128,10 +138,23 @@ prop_compose! {
         [out.architecture, out.tokenizer, out.template, out.setup] = digests;
         out.chunk_bits = chunk_bits;
         out.constants.score_multipliers = multipliers;
+        out.constants.arch.qk_norm = qk_norm;
+        out.constants.head_norm_eps = if qk_norm { eps } else { Vec::new() };
         out.constants.eos_ids = eos_ids;
         out.constants.biased = biased;
         out.chunks = chunks;
         out
+    }
+}
+
+prop_compose! {
+    fn public()(
+        (r, o) in (scalar(), scalar()),
+        (n_in, n_out) in any::<(u32, u32)>(),
+        code in 1u8..=6,
+    ) -> Public {
+        let (request, output) = (RequestCommitment(r), OutputCommitment(o));
+        Public { request, output, n_in, n_out, finish: Finish::from_code(code).unwrap() }
     }
 }
 
@@ -150,15 +173,11 @@ proptest! {
     fn proof_files(
         proof in proof(),
         commitment in commitment(),
-        (r, o) in (scalar(), scalar()),
-        (n_in, n_out) in any::<(u32, u32)>(),
-        code in 1u8..=6,
+        publics in prop_oneof![2 => vec(public(), 1), 1 => vec(public(), 2..=MAX_ANSWERS)],
         cut in any::<prop::sample::Index>(),
     ) {
         let key = VerifierKey::from_bytes(include_bytes!("data/tiny.key")).unwrap();
-        let (request, output) = (RequestCommitment(r), OutputCommitment(o));
-        let public = Public { request, output, n_in, n_out, finish: Finish::from_code(code).unwrap() };
-        let file = ProofFile { public, commitment, key, proof };
+        let file = ProofFile { publics, commitment, key, proof };
         let bytes = file.to_bytes();
         prop_assert_eq!(&ProofFile::from_bytes(&bytes).unwrap(), &file);
         prop_assert!(ProofFile::from_bytes(&bytes[..cut.index(bytes.len())]).is_err());
@@ -173,7 +192,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes(bytes in vec(any::<u8>(), 0..2000)) {
-        for magic in [&b"MNPX\x01"[..], b"MNPF\x01", b"MNMC\0\0\0\x01\x01", b"MNVK\x01"] {
+        for magic in [&b"MNPX\x01"[..], b"MNPX\x02\x02", b"MNPF\x01", b"MNPF\x02\x01", b"MNPF\x02\x03", b"MNMC\0\0\0\x01\x01", b"MNVK\x01"] {
             let bytes = [magic, &bytes].concat();
             let canonical = |again: Option<Vec<u8>>| again.is_none_or(|again| again == bytes);
             prop_assert!(canonical(ProofFile::from_bytes(&bytes).ok().map(|x| x.to_bytes())));

@@ -6,7 +6,7 @@
 
 use alloy_primitives::{U256, uint};
 use ark_ff::{BigInteger, PrimeField};
-use monai_inference::relations::{FfnRows, Gated, NormRows, Rope, Select, SoftRows, Squares, Summand};
+use monai_inference::relations::{FfnRows, Gated, NormRows, Norms, Rope, Select, SoftRows, Squares, Summand};
 use monai_inference::sumcheck::{Stripped, interpolate, round_at};
 use monai_protocol::Fr;
 
@@ -80,16 +80,16 @@ fn row_equations() {
         let want = eq.times(&first.plus(&gamma.times(&second)));
         agrees(&SoftRows { row: Vec::new(), gamma: gamma.field() }, &f, &want);
 
-        let [eq, inv, a, b, sum] = &f;
-        let eps = r.next();
+        let f: [N; 6] = r.many();
+        let [eq, inv, a, b, sum, eps] = &f;
         let c = N::of(32_767 << 16);
         let c2 = c.times(&c);
-        let s = sum.plus(&eps);
+        let s = sum.plus(eps);
         let next = inv.plus(&N::of(1));
         let first = inv.times(inv).times(&s).plus(a).minus(&c2);
         let second = next.times(&next).times(&s).minus(&c2).minus(&N::of(1)).minus(b);
         let want = eq.times(&first.plus(&gamma.times(&second)));
-        agrees(&NormRows { row: Vec::new(), gamma: gamma.field(), eps: eps.field() }, &f, &want);
+        agrees(&NormRows { norms: Norms::Heads, row: Vec::new(), gamma: gamma.field() }, &f, &want);
 
         let f: [N; 6] = r.many();
         let [eq, nonzero, down, sign, slack, product] = &f;
@@ -126,7 +126,7 @@ fn products() {
 
         let f: [N; 2] = r.many();
         let [eq, h] = &f;
-        agrees(&Squares { row: Vec::new() }, &f, &eq.times(h).times(h));
+        agrees(&Squares { norms: Norms::Residual, row: Vec::new() }, &f, &eq.times(h).times(h));
 
         let f: [N; 6] = r.many();
         let powers: [N; 8] = r.many();

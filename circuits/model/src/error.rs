@@ -6,6 +6,7 @@ use crate::bounds::BoundError;
 use crate::file::FileError;
 use crate::gguf::GgufError;
 use crate::hf::HfError;
+use crate::limits::ShapeError;
 use crate::text::TextError;
 
 /// Any error of this crate.
@@ -19,13 +20,19 @@ pub enum ModelError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A folder, a pipe or a device where a file should be.
+    #[error("{0}: not a regular file")]
+    NotAFile(PathBuf),
     /// A GGUF file is malformed or holds something that is not supported.
     #[error("GGUF: {0}")]
     Gguf(#[from] GgufError),
     /// A Hugging Face folder is malformed or holds something that is not supported.
     #[error("Hugging Face folder: {0}")]
     Hf(#[from] HfError),
-    /// The architecture has a shape or a feature that the integer program does not have.
+    /// The architecture has a shape that is neither served nor proved.
+    #[error("unsupported model: {0}")]
+    Shape(#[from] ShapeError),
+    /// The architecture has a feature that the integer program does not have.
     #[error("unsupported model: {0}")]
     Unsupported(String),
     /// A weight is not a finite number, or a tensor has the wrong length.

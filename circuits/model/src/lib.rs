@@ -9,6 +9,7 @@ pub mod error;
 pub mod file;
 pub mod gguf;
 pub mod hf;
+pub mod limits;
 pub mod quantise;
 pub mod reference;
 pub mod select;

@@ -1,12 +1,14 @@
 //! The floating-point model that import reads: what a GGUF file and a Hugging Face folder have in common.
 
 use std::fmt;
+use std::fs::File;
 use std::path::Path;
 
 use crate::artefact::{PairOrder, TextConfig};
 use crate::error::ModelError;
 use crate::gguf::GgufModel;
 use crate::hf::HfModel;
+use crate::limits::Dimensions;
 
 /// Shape and constants of a floating-point model.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +46,22 @@ pub struct FloatArch {
 }
 
 impl FloatArch {
+    /// The shape's numbers, registered for `max_positions`.
+    #[must_use]
+    pub fn dimensions(&self, max_positions: usize) -> Dimensions {
+        Dimensions {
+            layers: self.layers,
+            hidden: self.hidden,
+            heads: self.heads,
+            kv_heads: self.kv_heads,
+            head_dim: self.head_dim,
+            ffn: self.ffn,
+            vocab: self.vocab,
+            max_positions,
+            tied_head: self.tied_head,
+        }
+    }
+
     /// All tensors that such a model has.
     #[must_use]
     pub fn parts(&self) -> Vec<Part> {
@@ -74,6 +92,14 @@ impl FloatArch {
 /// As [`crate::gguf::GgufModel::open`] and [`crate::hf::HfModel::open`].
 pub fn open(path: &Path) -> Result<Box<dyn FloatModel>, ModelError> {
     Ok(if path.is_dir() { Box::new(HfModel::open(path)?) } else { Box::new(GgufModel::open(path)?) })
+}
+
+/// Opens a regular file for reading. Pipes would block whoever opens them, and devices have no end.
+pub(crate) fn regular(path: &Path) -> Result<File, ModelError> {
+    if !std::fs::metadata(path).map_err(ModelError::io(path))?.is_file() {
+        return Err(ModelError::NotAFile(path.to_owned()));
+    }
+    File::open(path).map_err(ModelError::io(path))
 }
 
 /// A tensor by its role. Matrices are `[rows, cols]`, row-major, a row an output channel.
@@ -202,66 +228,5 @@ pub trait FloatModel: Sync {
     }
 }
 
-/// Most layers of a model.
-pub const MAX_LAYERS: usize = 512;
-/// Largest width of the residual.
-pub const MAX_HIDDEN: usize = 1 << 15;
-/// Most query heads: more would not fit the engines' work lists.
-pub const MAX_HEADS: usize = 1024;
-/// Largest width of a head: a product of a query with a key's low bytes fits 32 bits.
-pub const MAX_HEAD_DIM: usize = 256;
-/// Largest width of all query heads together.
-pub const MAX_ATTENTION: usize = 1 << 16;
-/// Largest width of the feed-forward layer.
-pub const MAX_FFN: usize = 1 << 18;
-/// Most token ids.
-pub const MAX_VOCAB: usize = 1 << 20;
-/// Most positions: `floor(2^32 / Z)` of a softmax row must be at least 1, and `Z` may be 65535 a position.
-pub const MAX_POSITIONS: usize = 1 << 16;
 /// Positions that import registers unless told otherwise.
 pub const DEFAULT_POSITIONS: usize = 2048;
-
-/// Checks the shape against the limits above and against rule 11 (blocks of 64 channels).
-///
-/// # Errors
-/// [`ModelError::Unsupported`] with the offending number.
-#[expect(clippy::too_many_arguments, reason = "the shape's numbers, which two types share")]
-pub(crate) fn check_shape(
-    layers: usize,
-    hidden: usize,
-    heads: usize,
-    kv_heads: usize,
-    head_dim: usize,
-    ffn: usize,
-    vocab: usize,
-    max_positions: usize,
-) -> Result<(), ModelError> {
-    let no = |m: String| Err(ModelError::Unsupported(m));
-    if layers == 0 || layers > MAX_LAYERS {
-        return no(format!("{layers} layers (1 to {MAX_LAYERS})"));
-    }
-    if hidden == 0 || !hidden.is_multiple_of(64) || hidden > MAX_HIDDEN {
-        return no(format!("hidden width {hidden} (a multiple of 64, at most {MAX_HIDDEN})"));
-    }
-    if head_dim != 32 && (head_dim == 0 || !head_dim.is_multiple_of(64) || head_dim > MAX_HEAD_DIM) {
-        return no(format!("head width {head_dim} (32, or a multiple of 64 up to {MAX_HEAD_DIM})"));
-    }
-    if heads == 0 || heads > MAX_HEADS || kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
-        return no(format!(
-            "{heads} query heads over {kv_heads} key heads (at most {MAX_HEADS}, a multiple)"
-        ));
-    }
-    if heads.checked_mul(head_dim).is_none_or(|w| w > MAX_ATTENTION) {
-        return no(format!("{heads} heads of {head_dim} channels (together at most {MAX_ATTENTION})"));
-    }
-    if ffn == 0 || !ffn.is_multiple_of(64) || ffn > MAX_FFN {
-        return no(format!("feed-forward width {ffn} (a multiple of 64, at most {MAX_FFN})"));
-    }
-    if vocab == 0 || vocab > MAX_VOCAB {
-        return no(format!("{vocab} token ids (1 to {MAX_VOCAB})"));
-    }
-    if max_positions == 0 || max_positions > MAX_POSITIONS {
-        return no(format!("{max_positions} positions (1 to {MAX_POSITIONS})"));
-    }
-    Ok(())
-}

@@ -29,7 +29,7 @@ pub(super) fn one_a_file(paths: &[&Path]) -> Result<()> {
 pub(super) fn prove(maker: &Maker, path: &Path, receipt: &Receipt) -> Result<PathBuf> {
     // The default action of a signal ends this command: nothing is written before the proof is whole.
     let stop = Arc::new(AtomicBool::new(false));
-    let made = maker.prove(receipt, &ProofBar::new(stop.clone()), &stop)?;
+    let made = maker.prove(std::slice::from_ref(receipt), &ProofBar::new(stop.clone()), &stop)?;
     verify_file(&made.commitment, &made.bytes)
         .map_err(|e| Error::Prover(format!("the proof that was made does not verify: {e}")))?;
     let out = proof_path(path);

@@ -26,17 +26,21 @@ Proving runs on this machine, or with --node on one whose daemon listens for job
 Exit codes: 0 proved, 1 the answer is not the model's, 2 usage, 3 no such model or file, 4 the node
 refused, 5 this machine can't (memory, disk) or the proof was cancelled.
 
+Several receipts of one model make one proof, which shares the most expensive part among them; it goes
+to the first receipt's name with .proof. A node takes one receipt a job.
+
 Examples:
   monai prove receipt.json
+  monai prove monday.json tuesday.json wednesday.json --out week.proof
   monai prove receipt.json --out answer.proof --json
   monai prove receipt.json --setup powersOfTau28_hez_final_21.ptau --setup-digest 9aef0573…
   monai prove receipt.json --node http://127.0.0.1:8650 --token-file ~/.monai/prove/token
   monai prove --limits SmolLM2-135M-Instruct")]
 pub struct ProveArgs {
-    /// The receipt; `-` reads standard input
+    /// The receipt, or several of one model; `-` reads standard input
     #[arg(required_unless_present = "limits", value_name = "RECEIPT")]
-    pub receipt: Option<PathBuf>,
-    /// Where the proof goes [default: the receipt's name with .proof]
+    pub receipts: Vec<PathBuf>,
+    /// Where the proof goes [default: the first receipt's name with .proof]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Setup
@@ -52,7 +56,7 @@ pub struct ProveArgs {
     #[arg(long, env = "MONAI_PROVE_TOKEN_FILE", value_name = "FILE", requires = "node")]
     pub token_file: Option<PathBuf>,
     /// Print the longest answer of this model that the memory here can prove, and end
-    #[arg(long, value_name = "MODEL", conflicts_with_all = ["receipt", "out", "node"])]
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["receipts", "out", "node"])]
     pub limits: Option<String>,
     /// Print one JSON object
     #[arg(long)]
@@ -62,6 +66,8 @@ pub struct ProveArgs {
 /// `monai verify`.
 #[derive(Args, Debug, Clone)]
 #[command(after_help = "\
+A proof may be about several answers: all are right, and all are listed.
+
 Needs no weights and no setup: the proof carries both public parts, and the model's commitment, which
 the registration publishes, binds them. It is given as 64 hexadecimal digits, or as a file that
 `monai model commit` wrote. A proof under a setup for development is marked INSECURE: anybody can forge
@@ -78,9 +84,9 @@ pub struct VerifyArgs {
     /// The registered model: its commitment's file, or the commitment in hexadecimal
     #[arg(long, env = "MONAI_MODEL_COMMITMENT", value_name = "FILE|HEX")]
     pub model_commitment: String,
-    /// Also check that the proof is about this receipt's answer
+    /// Also check that the proof is about this receipt's answer; may be repeated
     #[arg(long, value_name = "FILE")]
-    pub receipt: Option<PathBuf>,
+    pub receipt: Vec<PathBuf>,
     /// Refuse a proof whose setup is not that of a public ceremony
     #[arg(long)]
     pub require_ceremony: bool,

@@ -7,11 +7,12 @@ use crate::cli::SetupArgs;
 use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::models::ModelStore;
+use monai_inference::proof::MAX_ANSWERS;
 use monai_inference::shape::Shape;
 use monai_inference::{ModelDigest, Preimage, ProofFile, Public};
 use monai_protocol::ModelId;
 use monai_protocol::receipt::Receipt;
-use monai_prover::{MemoryEstimate, Progress, StageTime, prove_watched};
+use monai_prover::{MemoryEstimate, Progress, StageTime, prove_many};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -66,9 +67,9 @@ impl Maker {
         Ok(kit)
     }
 
-    /// Proves a receipt's answer.
+    /// One proof of the answers of some receipts, which are all of one model.
     ///
-    /// The engine runs the answer again first, in seconds: an answer that is not the model's is refused by the place where
+    /// The engine runs each answer again first, in seconds: an answer that is not the model's is refused by the place where
     /// it differs, before any proof is tried.
     ///
     /// # Errors
@@ -76,18 +77,27 @@ impl Maker {
     /// was cancelled.
     pub(crate) fn prove(
         &self,
-        receipt: &Receipt,
+        receipts: &[Receipt],
         progress: &dyn Progress,
         stop: &AtomicBool,
     ) -> Result<Made> {
-        let (public, preimage) = statement(receipt)?;
-        let kit = self.kit(&receipt.request.model, stop)?;
-        let memory = estimate(&kit, &public)?;
+        let answers = receipts.iter().map(statement).collect::<Result<Vec<_>>>()?;
+        let Some(first) = receipts.first() else { return Err(Error::Usage("no receipt".into())) };
+        if receipts.len() > MAX_ANSWERS {
+            return Err(Error::Usage(format!("one proof is about at most {MAX_ANSWERS} answers")));
+        }
+        if receipts.iter().any(|r| r.request.model != first.request.model) {
+            return Err(Error::Usage("one proof is about answers of one model".into()));
+        }
+        let kit = self.kit(&first.request.model, stop)?;
+        let publics: Vec<Public> = answers.iter().map(|(public, _)| *public).collect();
+        let memory = estimate(&kit, &publics)?;
         let start = Instant::now();
-        self.auditor.confirm(receipt)?;
-        let (proof, stages) =
-            prove_watched(&kit.proving(), &kit.srs, &public, &preimage, progress).map_err(prover)?;
-        let bytes = ProofFile::new(kit.registered(), public, proof).to_bytes();
+        for receipt in receipts {
+            self.auditor.confirm(receipt)?;
+        }
+        let (proof, stages) = prove_many(&kit.proving(), &kit.srs, &answers, progress).map_err(prover)?;
+        let bytes = ProofFile::new(kit.registered(), publics, proof).to_bytes();
         Ok(Made {
             bytes,
             commitment: *kit.registered().digest(),
@@ -123,12 +133,14 @@ pub(crate) fn statement(receipt: &Receipt) -> Result<(Public, Preimage)> {
 }
 
 /// Refuses what does not fit into memory.
-fn estimate(kit: &Kit, public: &Public) -> Result<MemoryEstimate> {
+fn estimate(kit: &Kit, publics: &[Public]) -> Result<MemoryEstimate> {
     let header = header_of(&kit.model)?;
-    let (n_in, n_out) = (public.n_in as usize, public.n_out as usize);
-    let shape =
-        Shape::new(&header, n_in, n_out).map_err(|e| Error::Invalid(format!("can't be proved: {e}")))?;
-    let memory = MemoryEstimate::new(&shape);
+    let shape = |public: &Public| {
+        Shape::new(&header, public.n_in as usize, public.n_out as usize)
+            .map_err(|e| Error::Invalid(format!("can't be proved: {e}")))
+    };
+    let shapes = publics.iter().map(shape).collect::<Result<Vec<_>>>()?;
+    let memory = MemoryEstimate::of_all(&shapes);
     // Model and setup are loaded already.
     let needed = memory.total().saturating_sub(memory.model).saturating_sub(memory.setup);
     match available() {
@@ -136,12 +148,12 @@ fn estimate(kit: &Kit, public: &Public) -> Result<MemoryEstimate> {
             let most =
                 monai_prover::most_positions(&header, free.saturating_add(memory.model + memory.setup));
             let most = match most {
-                Ok(Some(n)) => format!("answers of up to {n} ids, prompt included, fit"),
+                Ok(Some(n)) => format!("one answer of up to {n} ids, prompt included, fits"),
                 _ => "no answer of this model fits".into(),
             };
+            let ids: u64 = publics.iter().map(|p| u64::from(p.n_in) + u64::from(p.n_out)).sum();
             Err(Error::Local(format!(
-                "proving {} ids takes about {} more memory and {} are free; {most}",
-                n_in + n_out,
+                "proving {ids} ids takes about {} more memory and {} are free; {most}",
                 gib(needed),
                 gib(free)
             )))

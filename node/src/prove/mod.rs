@@ -44,24 +44,35 @@ pub async fn run(args: ProveArgs, home: &Home) -> Result<()> {
     if let Some(model) = &args.limits {
         return limits::print(model, args.json, home);
     }
-    let source = args.receipt.clone().ok_or_else(|| Error::Usage("no receipt".into()))?;
+    let source = args.receipts.first().ok_or_else(|| Error::Usage("no receipt".into()))?;
+    if args.receipts.iter().filter(|path| path.as_path() == Path::new("-")).count() > 1 {
+        return Err(Error::Usage("standard input is one receipt".into()));
+    }
     let out = match &args.out {
         Some(path) => path.clone(),
         None if source == Path::new("-") => {
             return Err(Error::Usage("--out is needed for standard input".into()));
         }
-        None => proof_path(&source),
+        None => proof_path(source),
     };
-    let text = read_receipt(&source)?;
-    let receipt = Receipt::from_json(&text)
-        .map_err(|e| Error::Malformed { path: source.clone(), what: e.to_string() })?;
+    if args.node.is_some() && args.receipts.len() > 1 {
+        return Err(Error::Usage("a node takes one receipt a job".into()));
+    }
+    let (mut texts, mut receipts) = (Vec::new(), Vec::new());
+    for path in &args.receipts {
+        let text = read_receipt(path)?;
+        let receipt = Receipt::from_json(&text)
+            .map_err(|e| Error::Malformed { path: path.clone(), what: e.to_string() })?;
+        receipts.push(receipt);
+        texts.push(text);
+    }
     let stop = stopping();
-    if let Some(node) = &args.node {
-        let bytes = remote::prove(node, args.token_file.as_deref(), &text, home, &stop).await?;
+    if let (Some(node), [text]) = (&args.node, texts.as_slice()) {
+        let bytes = remote::prove(node, args.token_file.as_deref(), text, home, &stop).await?;
         write_atomic(&out, &bytes, false)?;
         return report_remote(&out, bytes.len(), args.json);
     }
-    let made = local(&args, receipt, home.clone(), stop).await?;
+    let made = local(&args, receipts, home.clone(), stop).await?;
     write_atomic(&out, &made.bytes, false)?;
     report(&out, &made, args.json);
     Ok(())
@@ -80,7 +91,12 @@ fn stopping() -> Arc<AtomicBool> {
     stop
 }
 
-async fn local(args: &ProveArgs, receipt: Receipt, home: Home, stop: Arc<AtomicBool>) -> Result<Made> {
+async fn local(
+    args: &ProveArgs,
+    receipts: Vec<Receipt>,
+    home: Home,
+    stop: Arc<AtomicBool>,
+) -> Result<Made> {
     let (setup, threads) = (args.setup.clone(), args.threads);
     let work = move || {
         let pool = rayon::ThreadPoolBuilder::new()
@@ -88,7 +104,7 @@ async fn local(args: &ProveArgs, receipt: Receipt, home: Home, stop: Arc<AtomicB
             .build()
             .map_err(|e| Error::Local(e.to_string()))?;
         let bar = ProofBar::new(stop.clone());
-        pool.install(|| Maker::new(&home, &setup).prove(&receipt, &bar, &stop))
+        pool.install(|| Maker::new(&home, &setup).prove(&receipts, &bar, &stop))
     };
     tokio::task::spawn_blocking(work).await.map_err(|e| Error::Local(e.to_string()))?
 }

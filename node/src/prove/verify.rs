@@ -6,7 +6,7 @@ use crate::cli::VerifyArgs;
 use crate::error::{Error, FileContext as _, Result};
 use monai_inference::commitment::{MAX_MODEL_COMMITMENT_BYTES, ModelCommitment, SetupKind};
 use monai_inference::proof_file::MAX_PROOF_FILE_BYTES;
-use monai_inference::{ModelDigest, verify_file};
+use monai_inference::{ModelDigest, Public, verify_file};
 use monai_protocol::receipt::Receipt;
 use serde_json::json;
 use std::io::Read as _;
@@ -26,23 +26,23 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
     if args.require_ceremony && found.setup != SetupKind::Ceremony {
         return Err(Error::Invalid(format!("the proof rests on an {}", found.setup)));
     }
-    if let Some(path) = &args.receipt {
+    for path in &args.receipt {
         let receipt = Receipt::from_json(&read_receipt(path)?)
             .map_err(|e| Error::Malformed { path: path.clone(), what: e.to_string() })?;
-        if statement(&receipt)?.0 != found.public {
-            return Err(Error::Invalid("the proof is about another answer than the receipt".into()));
+        if !found.publics.contains(&statement(&receipt)?.0) {
+            let path = path.display();
+            return Err(Error::Invalid(format!("the proof is about another answer than the receipt {path}")));
         }
     }
-    let public = &found.public;
     if args.json {
+        let answer = |public: &Public| {
+            let Public { request, output, n_in, n_out, finish } = public;
+            json!({"request": request, "output": output, "n_in": n_in, "n_out": n_out, "finish": finish})
+        };
         let report = json!({
             "valid": true,
             "model_commitment": found.model,
-            "request": public.request,
-            "output": public.output,
-            "n_in": public.n_in,
-            "n_out": public.n_out,
-            "finish": public.finish,
+            "answers": found.publics.iter().map(answer).collect::<Vec<_>>(),
             "setup": found.setup.to_string(),
             "secure_setup": found.setup == SetupKind::Ceremony,
             "ms": ms.round(),
@@ -52,9 +52,11 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
     }
     println!("{}: valid", args.proof.display());
     println!("  {:<18} {}", "model commitment", found.model);
-    println!("  {:<18} {}", "request", public.request);
-    println!("  {:<18} {}", "output", public.output);
-    println!("  {:<18} {} in, {} out, {}", "ids", public.n_in, public.n_out, public.finish.name());
+    for public in &found.publics {
+        println!("  {:<18} {}", "request", public.request);
+        println!("  {:<18} {}", "output", public.output);
+        println!("  {:<18} {} in, {} out, {}", "ids", public.n_in, public.n_out, public.finish.name());
+    }
     println!("  {:<18} {}", "setup", found.setup);
     Ok(())
 }

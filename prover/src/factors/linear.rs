@@ -9,16 +9,9 @@ use monai_inference::tensor::{Tensor, inputs, outputs};
 use monai_protocol::Fr;
 use rayon::prelude::*;
 
-use super::{Sources, lift, outer};
+use super::{Sources, lift, outer, unoffset};
 use crate::kernels::{Values, fold_rows, fold_units};
 use crate::model::stored;
-
-/// Subtracts the offset of a stored tensor from values whose weights sum to 1.
-fn unoffset(mut values: Vec<Fr>) -> Vec<Fr> {
-    let offset = Fr::from(1u64 << 15);
-    values.iter_mut().for_each(|v| *v -= offset);
-    values
-}
 
 /// `Wf` and `X`; the third list is the head's part of `X` alone, which another relation proves.
 pub(crate) fn linear(c: Sources<'_>, sum: &Linear) -> (Vec<Vec<Fr>>, Vec<Fr>) {

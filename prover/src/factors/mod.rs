@@ -12,7 +12,7 @@ mod select;
 pub(crate) use attention::{attn_out, mix, pointer, score, soft_rows};
 pub(crate) use feed_forward::{down, ffn_rows, gated};
 pub(crate) use linear::{embed, gain, linear, rope, shift};
-pub(crate) use norm::{norm_apply, norm_rows, squares};
+pub(crate) use norm::{head_gain, norm_apply, norm_rows, squares};
 pub(crate) use select::select;
 
 use ark_ff::Zero;
@@ -37,6 +37,13 @@ impl Sources<'_> {
     fn positions(&self) -> usize {
         self.s.shape.positions()
     }
+}
+
+/// Subtracts the offset of a stored tensor from values whose weights sum to 1.
+fn unoffset(mut values: Vec<Fr>) -> Vec<Fr> {
+    let offset = Fr::from(1u64 << 15);
+    values.iter_mut().for_each(|v| *v -= offset);
+    values
 }
 
 /// Integers as field elements.

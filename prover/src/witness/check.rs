@@ -28,6 +28,8 @@ pub enum Constraint {
     Remainder(Remainder),
     /// `inv^2 (S + eps) + a = C^2` and `(inv + 1)^2 (S + eps) = C^2 + 1 + b`.
     NormInverse,
+    /// The same of a query or key head's norm.
+    HeadInverse,
     /// `inv Z + rho = 2^32` and `Z = 1 + rho + slack`.
     SoftmaxInverse,
     /// Each row of the maximum's pointer sums to 1.
@@ -181,12 +183,8 @@ impl Checker<'_> {
             let model = self.model;
             let layer = &model.layers[l];
             let x = self.norm(2 * l, &h);
-            self.attention(
-                l,
-                layer.score_multiplier.into(),
-                &raw(&[&layer.q, &layer.k], &x),
-                &raw(&[&layer.v], &x),
-            );
+            let turned = self.head_norms(l, &raw(&[&layer.q, &layer.k], &x));
+            self.attention(l, layer.score_multiplier.into(), &turned, &raw(&[&layer.v], &x));
             let o = self.rows(Tensor::AttnOut, l * sh.heads, sh.heads, sh.head_dim());
             self.add(2 * l, &mut h, &raw(&[&layer.o], &o));
             let x = self.norm(2 * l + 1, &h);
@@ -203,24 +201,55 @@ impl Checker<'_> {
         let (n, stride) = (sh.positions(), sh.sites() * sh.positions());
         let b = Blocks { positions: n, width: 64 };
         let y = self.rows(Tensor::NormY, site * sh.hidden, sh.hidden, 64);
-        let c2 = i128::from(NORM_C) * i128::from(NORM_C);
         for (p, h) in h.iter().enumerate() {
-            let limbs = |first: usize, count: usize| -> i128 {
-                (0..count)
-                    .map(|l| self.get(Tensor::NormRows, (first + l) * stride + site * n + p) << (16 * l))
-                    .sum()
-            };
-            let (inv, a, upper) = (limbs(0, 2), limbs(2, 4), limbs(6, 6));
-            let sum: i128 = h.iter().map(|v| v * v).sum::<i128>() + i128::from(sh.norm_eps);
-            let lower_holds = inv * inv * sum + a == c2;
-            let upper_holds = (inv + 1) * (inv + 1) * sum == c2 + 1 + upper;
-            self.require(Constraint::NormInverse, lower_holds && upper_holds);
+            let (inv, holds) = self.inverse(Tensor::NormRows, (site * n + p, stride), h, sh.norm_eps);
+            self.require(Constraint::NormInverse, holds);
             for (c, v) in h.iter().enumerate() {
                 let y = self.get(Tensor::NormY, b.at(site * sh.hidden, p, c)) - (1 << 15);
                 self.remainder(Remainder::Norm, v * inv + (1 << 15) - (y << 16));
             }
         }
         y
+    }
+
+    /// The stored inverse of a row, whose first limb is at `at.0`, and whether its slacks pin it.
+    fn inverse(&self, rows: Tensor, at: (usize, usize), h: &[i128], eps: u64) -> (i128, bool) {
+        let limbs = |first: usize, count: usize| -> i128 {
+            (0..count).map(|l| self.get(rows, (first + l) * at.1 + at.0) << (16 * l)).sum()
+        };
+        let (inv, a, upper) = (limbs(0, 2), limbs(2, 4), limbs(6, 6));
+        let c2 = i128::from(NORM_C) * i128::from(NORM_C);
+        let sum: i128 = h.iter().map(|v| v * v).sum::<i128>() + i128::from(eps);
+        let holds = inv * inv * sum + a == c2 && (inv + 1) * (inv + 1) * sum == c2 + 1 + upper;
+        (inv, holds)
+    }
+
+    /// What RoPE turns: the accumulators, or where heads have a norm its committed output times the gain.
+    fn head_norms(&mut self, l: usize, raw: &[Vec<i128>]) -> Vec<Vec<i128>> {
+        let model = self.model;
+        let sh = self.shape().clone();
+        let (n, e) = (sh.positions(), sh.head_dim());
+        let (b, stride) = (Blocks { positions: n, width: e }, sh.all_query_keys() * n);
+        let mut out = raw.to_vec();
+        for (p, out) in out.iter_mut().enumerate() {
+            for (head, out) in out.chunks_exact_mut(e).enumerate() {
+                let layer = &model.layers[l];
+                let norm = if head < sh.heads { &layer.q_norm } else { &layer.k_norm };
+                let Some(norm) = norm else { continue };
+                let unit = l * sh.query_keys() + head;
+                let signed = |c: &Self, t, i: usize| c.get(t, b.at(unit, p, i)) - (1 << 15);
+                let t: Vec<i128> = (0..e).map(|c| signed(self, Tensor::HeadT, c)).collect();
+                let (inv, holds) = self.inverse(Tensor::HeadRows, (unit * n + p, stride), &t, norm.eps);
+                self.require(Constraint::HeadInverse, holds);
+                for (c, out) in out.iter_mut().enumerate() {
+                    let y = signed(self, Tensor::HeadY, c);
+                    self.remainder(Remainder::HeadT, *out + (1 << 15) - (t[c] << 16));
+                    self.remainder(Remainder::HeadNorm, t[c] * inv + (1 << 15) - (y << 16));
+                    *out = i128::from(norm.gain[c]) * y;
+                }
+            }
+        }
+        out
     }
 
     fn attention(&mut self, l: usize, multiplier: i128, qk: &[Vec<i128>], v: &[Vec<i128>]) {

@@ -59,8 +59,8 @@ pub(super) fn multiplicities(model: &Model, shape: &Shape, w: &mut Witness) -> R
                     }
                     Ok::<_, ProveError>(counts)
                 })
-                .try_reduce(|| vec![0i32; 1 << table.bits()], |a, b| Ok(added(a, &b)))?;
-            counts = added(counts, &some);
+                .try_reduce(|| vec![0i32; 1 << table.bits()], |a, b| added(a, &b))?;
+            counts = added(counts, &some)?;
         }
         w.slice_mut(Tensor::Multiplicity(table)).copy_from_slice(&counts);
     }
@@ -70,9 +70,10 @@ pub(super) fn multiplicities(model: &Model, shape: &Shape, w: &mut Witness) -> R
 /// Leaves that one task counts: many more than a table has entries.
 const PIECE: usize = 1 << 21;
 
-fn added(mut a: Vec<i32>, b: &[i32]) -> Vec<i32> {
+fn added(mut a: Vec<i32>, b: &[i32]) -> Result<Vec<i32>, ProveError> {
     for (a, b) in a.iter_mut().zip(b) {
-        *a += b;
+        let sum = i64::from(*a) + i64::from(*b);
+        *a = i32::try_from(sum).map_err(|_| ProveError::Range { what: "a multiplicity", got: sum.into() })?;
     }
-    a
+    Ok(a)
 }

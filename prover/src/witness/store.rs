@@ -13,7 +13,7 @@ use crate::error::ProveError;
 /// Accumulators and other wide values that are not committed, each in the block layout of a committed tensor.
 #[derive(Clone, Debug, Default)]
 pub struct Raw {
-    /// Before RoPE, as [`Tensor::QueryKey`].
+    /// What RoPE turns, as [`Tensor::QueryKey`].
     pub query_key: Vec<i64>,
     /// As [`Tensor::Gate`].
     pub up: Vec<i64>,
@@ -23,6 +23,8 @@ pub struct Raw {
     pub residual: Vec<i64>,
     /// Sums of squares, `[site, position]`.
     pub squares: Vec<Fr>,
+    /// The same of normalised heads, `[layer, query and key heads, position]`; empty where they have no norm.
+    pub head_squares: Vec<Fr>,
     /// What a dishonest prover adds to the values mixed by attention, by `[layer, head, position]`. Empty but in tests.
     pub mixed: BTreeMap<usize, Fr>,
 }
@@ -54,6 +56,7 @@ impl Witness {
             down: vec![0; len(Tensor::DownHi)],
             residual: vec![0; len(Tensor::NormY)],
             squares: vec![Fr::from(0u64); shape.sites() << shape.position_bits],
+            head_squares: vec![Fr::from(0u64); len(Tensor::HeadRows) / 12],
             mixed: BTreeMap::new(),
         };
         Self { values: vec![0; layout.len()], layout, remainders, raw, rows: Vec::new() }

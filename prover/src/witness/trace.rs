@@ -6,7 +6,7 @@
 use monai_inference::leaf::Remainder;
 use monai_inference::shape::Shape;
 use monai_inference::tensor::Tensor;
-use monai_model::artefact::{Layer, Linear, Model};
+use monai_model::artefact::{HeadNorm, Layer, Linear, Model};
 use monai_model::semantics as s;
 use monai_protocol::{Fr, Request};
 use rayon::prelude::*;
@@ -171,34 +171,82 @@ impl Tracer<'_> {
 
     fn norm(&mut self, site: usize, h: &Rows) -> Result<Rows, ProveError> {
         let (blocks, sites) = (self.wide(), self.shape.sites());
-        let c2 = u128::from(s::NORM_C) * u128::from(s::NORM_C);
         let first = site * self.shape.hidden;
         let mut rows = Vec::with_capacity(h.len());
         for (p, h) in h.iter().enumerate() {
-            let sum: u128 =
-                h.iter().map(|v| u128::from(v.unsigned_abs()) * u128::from(v.unsigned_abs())).sum();
-            let inv = s::norm_inverse(sum, self.shape.norm_eps);
-            let total = sum + u128::from(self.shape.norm_eps);
-            let (wide, next) = (u128::from(inv), u128::from(inv) + 1);
-            let at = site * blocks.positions + p;
-            let stride = sites * blocks.positions;
-            self.w.raw.squares[at] = Fr::from(sum);
-            self.w.put_limbs(Tensor::NormRows, (at, stride), 2, wide)?;
-            self.w.put_limbs(Tensor::NormRows, (at + 2 * stride, stride), 4, c2 - wide * wide * total)?;
-            self.w.put_limbs(Tensor::NormRows, (at + 6 * stride, stride), 6, next * next * total - c2 - 1)?;
+            let (at, stride) = (site * blocks.positions + p, sites * blocks.positions);
+            let (sum, inv) = self.inverse(Tensor::NormRows, (at, stride), h, self.shape.norm_eps)?;
+            self.w.raw.squares[at] = sum;
             let mut row = Vec::with_capacity(h.len());
             for (c, v) in h.iter().enumerate() {
-                let y = s::norm_apply(*v, inv);
                 let at = blocks.at(first, p, c);
-                self.w.put16(Tensor::NormY, at, y)?;
                 self.w.raw.residual[at] = *v;
-                let rest = i128::from(*v) * i128::from(inv) + (1 << 15) - (i128::from(y) << 16);
-                self.w.remainder(Remainder::Norm, at, rest, 16)?;
-                row.push(y);
+                row.push(self.normalised(Tensor::NormY, Remainder::Norm, at, *v, inv)?);
             }
             rows.push(row);
         }
         Ok(rows)
+    }
+
+    /// A row's sum of squares and its inverse root, with the slacks that pin it. `at` is the first limb's index and their
+    /// distance.
+    fn inverse(
+        &mut self,
+        rows: Tensor,
+        (at, stride): (usize, usize),
+        h: &[i64],
+        eps: u64,
+    ) -> Result<(Fr, u64), ProveError> {
+        let c2 = u128::from(s::NORM_C) * u128::from(s::NORM_C);
+        let sum: u128 = h.iter().map(|v| u128::from(v.unsigned_abs()) * u128::from(v.unsigned_abs())).sum();
+        let inv = s::norm_inverse(sum, eps);
+        let total = sum + u128::from(eps);
+        let (wide, next) = (u128::from(inv), u128::from(inv) + 1);
+        self.w.put_limbs(rows, (at, stride), 2, wide)?;
+        self.w.put_limbs(rows, (at + 2 * stride, stride), 4, c2 - wide * wide * total)?;
+        self.w.put_limbs(rows, (at + 6 * stride, stride), 6, next * next * total - c2 - 1)?;
+        Ok((Fr::from(sum), inv))
+    }
+
+    /// One output of a norm.
+    fn normalised(
+        &mut self,
+        output: Tensor,
+        remainder: Remainder,
+        at: usize,
+        v: i64,
+        inv: u64,
+    ) -> Result<i64, ProveError> {
+        let y = s::norm_apply(v, inv);
+        self.w.put16(output, at, y)?;
+        let rest = i128::from(v) * i128::from(inv) + (1 << 15) - (i128::from(y) << 16);
+        self.w.remainder(remainder, at, rest, 16)?;
+        Ok(y)
+    }
+
+    /// The norm of every head of some rows, from unit `first`, times its gain.
+    fn head_norm(&mut self, first: usize, norm: &HeadNorm, rows: &mut Rows) -> Result<(), ProveError> {
+        let (blocks, e) = (self.heads(), self.shape.head_dim());
+        let stride = self.shape.all_query_keys() * blocks.positions;
+        for (p, row) in rows.iter_mut().enumerate() {
+            for (head, a) in row.chunks_exact_mut(e).enumerate() {
+                for (c, a) in a.iter_mut().enumerate() {
+                    let (raw, at) = (*a, blocks.at(first + head, p, c));
+                    *a = s::r16(raw);
+                    self.w.put16(Tensor::HeadT, at, *a)?;
+                    self.w.remainder(Remainder::HeadT, at, i128::from(raw + (1 << 15) - (*a << 16)), 16)?;
+                }
+                let at = (first + head) * blocks.positions + p;
+                let (sum, inv) = self.inverse(Tensor::HeadRows, (at, stride), a, norm.eps)?;
+                self.w.raw.head_squares[at] = sum;
+                for (c, (a, gain)) in a.iter_mut().zip(&norm.gain).enumerate() {
+                    let at = blocks.at(first + head, p, c);
+                    let y = self.normalised(Tensor::HeadY, Remainder::HeadNorm, at, *a, inv)?;
+                    *a = i64::from(*gain) * y;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Adds a sub-layer's output to the residual and records it.
@@ -214,10 +262,19 @@ impl Tracer<'_> {
     }
 
     /// Queries or keys of one layer, from unit `first`.
-    fn rotated(&mut self, first: usize, m: &Linear, x: &Rows) -> Result<Rows, ProveError> {
+    fn rotated(
+        &mut self,
+        first: usize,
+        m: &Linear,
+        norm: Option<&HeadNorm>,
+        x: &Rows,
+    ) -> Result<Rows, ProveError> {
         let (blocks, e) = (self.heads(), self.shape.head_dim());
         let (tables, half) = (&self.model.tables, e / 2);
         let mut out = raw(m, x);
+        if let Some(norm) = norm {
+            self.head_norm(first, norm, &mut out)?;
+        }
         for (p, row) in out.iter_mut().enumerate() {
             for (c, a) in row.iter().enumerate() {
                 self.w.raw.query_key[blocks.at(first, p, c)] = *a;
@@ -248,8 +305,8 @@ impl Tracer<'_> {
     fn attention(&mut self, l: usize, layer: &Layer, x: &Rows) -> Result<Rows, ProveError> {
         let sh = self.shape;
         let e = sh.head_dim();
-        let q = self.rotated(l * sh.query_keys(), &layer.q, x)?;
-        let k = self.rotated(l * sh.query_keys() + sh.heads, &layer.k, x)?;
+        let q = self.rotated(l * sh.query_keys(), &layer.q, layer.q_norm.as_ref(), x)?;
+        let k = self.rotated(l * sh.query_keys() + sh.heads, &layer.k, layer.k_norm.as_ref(), x)?;
         let mut v = raw(&layer.v, x);
         let blocks = self.heads();
         for (p, v) in v.iter_mut().enumerate() {

@@ -14,6 +14,7 @@
 
 use alloy_primitives::keccak256;
 use monai_model::artefact::{Arch, PairOrder};
+use monai_model::limits;
 use monai_protocol::ModelId;
 use monai_protocol::codec::{CodecError, decode_hex, encode_hex};
 use monai_protocol::field::{self, Fr};
@@ -23,14 +24,14 @@ use super::{Commitment, DecodeError, MAX_CHUNKS, MAX_VARIABLES, Reader};
 use crate::proof::VERSION as STATEMENT_VERSION;
 
 /// Most layers in a header.
-pub const MAX_MODEL_LAYERS: usize = 1 << 10;
+pub const MAX_MODEL_LAYERS: usize = limits::MAX_LAYERS;
 
 /// Most ids that end an answer.
-pub const MAX_EOS_IDS: usize = 1 << 8;
+pub const MAX_EOS_IDS: usize = limits::MAX_EOS_IDS;
 
 /// Most bytes of an encoded model commitment: the largest lists, and room for all fixed fields.
 pub const MAX_MODEL_COMMITMENT_BYTES: usize =
-    MAX_CHUNKS * Commitment::BYTES + MAX_MODEL_LAYERS * 8 + MAX_EOS_IDS * 4 + 1024;
+    MAX_CHUNKS * Commitment::BYTES + MAX_MODEL_LAYERS * 24 + MAX_EOS_IDS * 4 + 1024;
 
 /// M: keccak256 of a [`ModelCommitment`]'s canonical encoding. Text form: `0x` and 64 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,6 +83,8 @@ pub struct ModelConstants {
     pub arch: Arch,
     /// `M_s` of the scores, one a layer.
     pub score_multipliers: Vec<u64>,
+    /// `eps` of the norms of query heads and of key heads, two a layer; empty where `arch.qk_norm` is not set.
+    pub head_norm_eps: Vec<u64>,
     /// Ids that end an answer.
     pub eos_ids: Vec<u32>,
     /// Bit `i` is set where stacked matrix `i`, in the order of the statement, has a bias in some layer.
@@ -191,6 +194,13 @@ impl ModelConstants {
         for m in &self.score_multipliers {
             out.extend_from_slice(&m.to_be_bytes());
         }
+        // Nothing is written for models without such norms, not even a length.
+        if a.qk_norm {
+            write_length(out, self.head_norm_eps.len());
+            for eps in &self.head_norm_eps {
+                out.extend_from_slice(&eps.to_be_bytes());
+            }
+        }
         write_length(out, self.eos_ids.len());
         for id in &self.eos_ids {
             out.extend_from_slice(&id.to_be_bytes());
@@ -243,12 +253,19 @@ impl ModelConstants {
         for _ in 0..count {
             score_multipliers.push(r.u64()?);
         }
+        let mut head_norm_eps = Vec::new();
+        if arch.qk_norm {
+            let most = MAX_MODEL_LAYERS * 2;
+            for _ in 0..read_length(r, "the number of head norms", 0, most)? {
+                head_norm_eps.push(r.u64()?);
+            }
+        }
         let count = read_length(r, "the number of end ids", 0, MAX_EOS_IDS)?;
         let mut eos_ids = Vec::new();
         for _ in 0..count {
             eos_ids.push(r.u32()?);
         }
-        Ok(Self { arch, score_multipliers, eos_ids, biased: r.u8()? })
+        Ok(Self { arch, score_multipliers, head_norm_eps, eos_ids, biased: r.u8()? })
     }
 }
 

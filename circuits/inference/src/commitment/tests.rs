@@ -58,6 +58,7 @@ fn model() -> ModelCommitment {
                 tau_max: 900,
             },
             score_multipliers: vec![5, 6],
+            head_norm_eps: Vec::new(),
             eos_ids: vec![2, 3],
             biased: 0b101,
         },

@@ -13,7 +13,7 @@ use monai_protocol::field::Fr;
 
 use super::{LeafClaims, SumClaim, Summand, check, join, limbs, split};
 use crate::leaf::Remainder;
-use crate::multilinear::{eq_index, eq_range, pow2};
+use crate::multilinear::{eq_index, eq_range, pow2, shl};
 use crate::party::{Party, Query};
 use crate::shape::BLOCK_BITS;
 use crate::statement::Statement;
@@ -39,7 +39,7 @@ impl Summand for Embed {
     }
 
     fn variables(&self, s: &Statement) -> usize {
-        variables(s.shape.vocab_blocks << BLOCK_BITS)
+        variables(shl(s.shape.vocab_blocks, BLOCK_BITS))
     }
 }
 

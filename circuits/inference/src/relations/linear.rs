@@ -16,7 +16,7 @@ use monai_protocol::field::Fr;
 
 use super::{Summand, check, join, offset16, split};
 use crate::error::VerifyError;
-use crate::multilinear::eq_range;
+use crate::multilinear::{eq_range, shr};
 use crate::party::{Party, Query, SumClaim};
 use crate::shape::{Matrix, Shape};
 use crate::statement::Statement;
@@ -122,7 +122,7 @@ pub(super) fn prove<P: Party>(p: &mut P, s: &Statement, claims: Claims) -> Resul
     let (mut matrix_value, mut input_value) = (Fr::zero(), Fr::zero());
     for part in parts {
         let (low, high) = split(&point, part.place.low)?;
-        let units = eq_range(high, part.place.start >> part.place.low, part.place.units);
+        let units = eq_range(high, shr(part.place.start, part.place.low), part.place.units);
         matrix_value += part.gamma * p.open(matrix_query(s, &part, &units, low))?;
         input_value += input(p, s, &part, low, units)?;
     }

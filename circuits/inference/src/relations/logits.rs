@@ -18,7 +18,7 @@ use monai_protocol::field::Fr;
 use super::{LeafClaims, LinearPart, SumClaim, Summand, at, check, join, offset16, split};
 use crate::error::VerifyError;
 use crate::leaf::Remainder;
-use crate::multilinear::{eq_points, eq_range, pow2};
+use crate::multilinear::{eq_points, eq_range, pow2, shl};
 use crate::party::{Party, Query};
 use crate::shape::{BLOCK_BITS, Matrix};
 use crate::statement::Statement;
@@ -44,7 +44,7 @@ impl Summand for Gain {
     }
 
     fn variables(&self, s: &Statement) -> usize {
-        variables(s.shape.hidden << BLOCK_BITS)
+        variables(shl(s.shape.hidden, BLOCK_BITS))
     }
 }
 

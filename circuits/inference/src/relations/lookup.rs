@@ -27,9 +27,9 @@ use monai_protocol::field::Fr;
 use super::{check, halves, split, sum_runs};
 use crate::error::VerifyError;
 use crate::leaf::{Leaf, Remainder};
-use crate::multilinear::{eq_index, eq_range, index_at, is_zero_at, less_than, pow2, total};
+use crate::multilinear::{eq_index, eq_range, index_at, is_zero_at, less_than, pow2, shr, total};
 use crate::party::{Fingerprint, Party, Query, Tree};
-use crate::shape::BLOCK_BITS;
+use crate::shape::{BLOCK, BLOCK_BITS};
 use crate::statement::Statement;
 use crate::tensor::{Table, Tensor, variables};
 use crate::transcript::Label;
@@ -91,7 +91,7 @@ fn leaf_claims<P: Party>(
     let mut sum = Fr::zero();
     for (leaf, place) in &s.leaves.leaves {
         let (low, high) = split(point, place.low)?;
-        let weights = eq_range(high, place.start >> place.low, place.units);
+        let weights = eq_range(high, shr(place.start, place.low), place.units);
         let w = total(&weights);
         let tuple = match leaf {
             Leaf::Range(t) => p.open(Query::new(*t, low.to_vec(), weights))?,
@@ -153,7 +153,7 @@ fn open_tuple<P: Party>(
 fn causal(s: &Statement, low: &[Fr], weights: &[Fr]) -> Result<Fr, VerifyError> {
     let (key, query) = split(low, BLOCK_BITS)?;
     let queries = eq_range(query, 0, s.shape.positions());
-    let keys = eq_range(key, 0, 1usize << BLOCK_BITS);
+    let keys = eq_range(key, 0, BLOCK);
     let segments = s.shape.segments();
     let mut by_segment = vec![Fr::zero(); segments];
     for head in weights.chunks(segments) {
@@ -163,7 +163,7 @@ fn causal(s: &Statement, low: &[Fr], weights: &[Fr]) -> Result<Fr, VerifyError> 
     }
     let mut sum = Fr::zero();
     for (segment, w) in by_segment.iter().enumerate() {
-        let first = segment << BLOCK_BITS;
+        let first = segment.saturating_mul(BLOCK);
         let mut visible = Fr::zero();
         let mut unseen = keys.iter();
         let mut part = Fr::zero();
@@ -181,8 +181,7 @@ fn causal(s: &Statement, low: &[Fr], weights: &[Fr]) -> Result<Fr, VerifyError> 
 /// The extension of `[id < vocabulary]` in the shape of the logits, under unit weights.
 fn in_vocabulary(s: &Statement, low: &[Fr], weights: &[Fr]) -> Result<Fr, VerifyError> {
     let (id, _) = split(low, BLOCK_BITS)?;
-    let whole = s.shape.vocab >> BLOCK_BITS;
-    let rest = s.shape.vocab & ((1usize << BLOCK_BITS) - 1);
+    let (whole, rest) = (shr(s.shape.vocab, BLOCK_BITS), s.shape.vocab & BLOCK.saturating_sub(1));
     let partial = weights.get(whole).map_or_else(Fr::zero, |w| *w * less_than(id, rest));
     Ok(total(weights.get(..whole).unwrap_or(weights)) + partial)
 }
@@ -198,7 +197,7 @@ fn table_claims<P: Party>(
     let (mut present, mut top, mut bottom) = (Fr::zero(), Fr::zero(), Fr::zero());
     for (table, place) in &s.leaves.tables {
         let (low, high) = split(point, place.low)?;
-        let w = eq_index(high, place.start >> place.low);
+        let w = eq_index(high, shr(place.start, place.low));
         let m = p.open(Query::new(Tensor::Multiplicity(*table), low.to_vec(), vec![Fr::one()]))?;
         let content = match table {
             Table::Silu | Table::Exp | Table::Weight => {

@@ -8,6 +8,7 @@ mod attention;
 mod claim;
 mod embedding;
 mod feed_forward;
+mod head_norm;
 mod linear;
 mod logits;
 mod lookup;
@@ -19,10 +20,11 @@ mod select;
 pub use attention::{AttnOut, Mix, Pointer, Score, SoftRows};
 pub use embedding::Embed;
 pub use feed_forward::{Down, FfnRows, Gated};
+pub use head_norm::HeadGain;
 pub use linear::{Linear, LinearPart};
 pub use logits::{Gain, Shift};
 pub use lookup::{LeafClaims, table_components};
-pub use norm::{NormApply, NormRows, Squares};
+pub use norm::{NormApply, NormRows, Norms, Squares};
 pub use rope::{Rope, pair_and_side, side_factors};
 pub use select::{SELECT_TERMS, Select};
 
@@ -83,7 +85,7 @@ macro_rules! sums {
 }
 
 sums!(
-    Linear, Embed, Rope, Gated, FfnRows, Down, NormApply, NormRows, Squares, AttnOut, Mix, SoftRows, Pointer,
+    Linear, Embed, Rope, HeadGain, Gated, FfnRows, Down, NormApply, NormRows, Squares, AttnOut, Mix, SoftRows, Pointer,
     Score, Gain, Shift, Select
 );
 
@@ -150,6 +152,6 @@ pub fn prove_all<P: Party>(p: &mut P, s: &Statement) -> Result<(), P::Error> {
     attention::prove(p, s, &leaves, &mut linear)?;
     rope::prove(p, s, &leaves, &mut linear)?;
     linear::prove(p, s, linear)?;
-    norm::prove(p, s, &leaves)?;
+    norm::prove(p, s, &leaves, Norms::Residual)?;
     embedding::prove(p, s, &leaves)
 }

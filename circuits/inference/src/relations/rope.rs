@@ -1,6 +1,7 @@
 //! # RoPE
 //!
-//! **Statement.** For each pair of channels (a, b) of a query or key head at position `p`, with raw accumulators `A`:
+//! **Statement.** For each pair of channels (a, b) of a query or key head at position `p`, with `A` the raw accumulators, or
+//! where heads have a norm its output times the gain ([`super::HeadGain`]):
 //! `q_a = r32(A_a c - A_b s)`, `q_b = r32(A_a s + A_b c)`, `c`, `s` from the model's tables at `(p, i)`.
 //!
 //! **Shape.** One sum over positions by channels: all layers and heads are folded first, as the rotation does not depend
@@ -14,6 +15,7 @@ use ark_ff::{One, Zero};
 use monai_model::artefact::PairOrder;
 use monai_protocol::field::Fr;
 
+use super::head_norm::{self, HeadGain};
 use super::{LeafClaims, SumClaim, Summand, at, check, join, split};
 use crate::error::VerifyError;
 use crate::leaf::Remainder;
@@ -96,6 +98,11 @@ pub(super) fn prove<P: Party>(
     let table = |p: &mut P, t| p.open(Query::new(t, join(&pair, low), segments.clone()));
     let (cos, sin) = (table(p, Tensor::Cos)?, table(p, Tensor::Sin)?);
     check("the rotation", value == rope.combine(&[raw, eq * first, cos, eq * second, sin]))?;
-    linear.push(Matrix::QueryKey, claim.weights.to_vec(), channel, position, raw);
+    let weights = claim.weights.to_vec();
+    if s.shape.has_head_norms() {
+        let claim = HeadGain { weights, column: channel.to_vec(), row: position.to_vec() };
+        return head_norm::prove(p, s, leaves, linear, claim, raw);
+    }
+    linear.push(Matrix::QueryKey, weights, channel, position, raw);
     Ok(())
 }

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use monai_protocol::{Finish, OutputCommitment, RequestCommitment};
 
-/// Checks a proof that an answer is exactly what a registered model decodes from a committed request.
+/// Checks a proof that answers are exactly what a registered model decodes from committed requests.
+///
+/// A proof may be about several answers; the values given with --request, --output, --n-in, --n-out and --finish must then
+/// all be those of one of them.
 ///
 /// Exit code 0: valid. 1: refused, or about another answer. 2: wrong arguments or an unreadable file.
 #[derive(Debug, Parser)]

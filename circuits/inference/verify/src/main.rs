@@ -1,4 +1,4 @@
-//! `monai-verify`: checks a proof that an answer is what a registered model decodes from a committed request.
+//! `monai-verify`: checks a proof that answers are what a registered model decodes from committed requests.
 //!
 //! It needs the proof's file and M, the registered model commitment. It holds no prover, no model and no network.
 //!
@@ -7,6 +7,16 @@
 //! | 0 | the proof is valid and about the given values |
 //! | 1 | the proof is refused, or is about another answer |
 //! | 2 | the arguments are wrong, or a file can't be read |
+
+#![forbid(unsafe_code)]
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 mod args;
 mod report;
@@ -22,7 +32,7 @@ use monai_inference::commitment::{
     DecodeError, MAX_MODEL_COMMITMENT_BYTES, ModelCommitment, SetupKind, VerifierKey,
 };
 use monai_inference::proof_file::MAX_PROOF_FILE_BYTES;
-use monai_inference::{FileError, ModelDigest, ProofFile, Public, RegisteredModel, verify};
+use monai_inference::{FileError, ModelDigest, ProofFile, Public, RegisteredModel, verify_many};
 
 use args::Args;
 use report::Report;
@@ -42,6 +52,8 @@ enum Refusal {
     Proof(#[from] FileError),
     #[error("the proof's {what} is {found}, not {wanted}")]
     Other { what: &'static str, found: String, wanted: String },
+    #[error("none of the proof's {0} answers has all of the given values")]
+    NoneOf(usize),
     #[error("the proof rests on an {0}")]
     Insecure(SetupKind),
 }
@@ -51,7 +63,7 @@ impl Refusal {
     const fn code(&self) -> u8 {
         match self {
             Self::Io { .. } | Self::TooLarge { .. } | Self::Input { .. } => 2,
-            Self::Proof(_) | Self::Other { .. } | Self::Insecure(_) => 1,
+            Self::Proof(_) | Self::Other { .. } | Self::NoneOf(_) | Self::Insecure(_) => 1,
         }
     }
 }
@@ -81,7 +93,16 @@ fn registered(given: &str) -> Result<ModelDigest, Refusal> {
     Ok(content.digest())
 }
 
-/// The proof is about the values that the caller gave.
+/// The proof is about the values that the caller gave: one of its answers has all of them.
+fn about(args: &Args, publics: &[Public]) -> Result<(), Refusal> {
+    match publics {
+        [public] => matches(args, public),
+        several if several.iter().any(|public| matches(args, public).is_ok()) => Ok(()),
+        several => Err(Refusal::NoneOf(several.len())),
+    }
+}
+
+/// An answer has the values that the caller gave.
 fn matches(args: &Args, public: &Public) -> Result<(), Refusal> {
     let same = |what, found: String, wanted: Option<String>| match wanted {
         Some(wanted) if wanted != found => Err(Refusal::Other { what, found, wanted }),
@@ -111,12 +132,12 @@ fn run(args: &Args) -> Result<Report, Refusal> {
     // The key in the file counts for nothing: M names the one that the model is committed under.
     let key = setup.as_ref().unwrap_or(&file.key);
     let model = RegisteredModel::new(&m, &file.commitment, key).map_err(FileError::from)?;
-    matches(args, &file.public)?;
+    about(args, &file.publics)?;
     if args.require_ceremony && key.kind() != SetupKind::Ceremony {
         return Err(Refusal::Insecure(key.kind()));
     }
-    verify(&model, &file.public, &file.proof).map_err(FileError::from)?;
-    Ok(Report::new(&model, &file.public, bytes.len(), started.elapsed()))
+    verify_many(&model, &file.publics, &file.proof).map_err(FileError::from)?;
+    Ok(Report::new(&model, &file.publics, bytes.len(), started.elapsed()))
 }
 
 fn main() -> ExitCode {

@@ -15,11 +15,7 @@ pub(crate) struct Report {
     valid: bool,
     model_commitment: String,
     model: ModelId,
-    request: RequestCommitment,
-    output: OutputCommitment,
-    n_in: u32,
-    n_out: u32,
-    finish: &'static str,
+    answers: Vec<Answer>,
     setup: String,
     setup_key: String,
     secure_setup: bool,
@@ -28,17 +24,35 @@ pub(crate) struct Report {
     verify_ms: f64,
 }
 
+/// One answer that the proof is about.
+#[derive(Debug, Serialize)]
+struct Answer {
+    request: RequestCommitment,
+    output: OutputCommitment,
+    n_in: u32,
+    n_out: u32,
+    finish: &'static str,
+}
+
+impl From<&Public> for Answer {
+    fn from(public: &Public) -> Self {
+        let Public { request, output, n_in, n_out, finish } = *public;
+        Self { request, output, n_in, n_out, finish: finish.name() }
+    }
+}
+
 impl Report {
-    pub(crate) fn new(model: &RegisteredModel, public: &Public, proof_bytes: usize, time: Duration) -> Self {
+    pub(crate) fn new(
+        model: &RegisteredModel,
+        publics: &[Public],
+        proof_bytes: usize,
+        time: Duration,
+    ) -> Self {
         Self {
             valid: true,
             model_commitment: model.digest().to_string(),
             model: model.header().id,
-            request: public.request,
-            output: public.output,
-            n_in: public.n_in,
-            n_out: public.n_out,
-            finish: public.finish.name(),
+            answers: publics.iter().map(Answer::from).collect(),
             setup: model.key().kind().to_string(),
             setup_key: encode_hex(&model.key().digest()),
             secure_setup: model.key().kind() == SetupKind::Ceremony,
@@ -60,12 +74,17 @@ impl Report {
     }
 
     fn text(&self, out: &mut impl Write) -> std::io::Result<()> {
-        writeln!(out, "valid: the answer is what the model decodes from the request")?;
+        match self.answers.len() {
+            1 => writeln!(out, "valid: the answer is what the model decodes from the request")?,
+            n => writeln!(out, "valid: all {n} answers are what the model decodes from the requests")?,
+        }
         writeln!(out, "  {:<18}{}", "model commitment", self.model_commitment)?;
         writeln!(out, "  {:<18}{}", "model", self.model)?;
-        writeln!(out, "  {:<18}{}", "request", self.request)?;
-        writeln!(out, "  {:<18}{}", "output", self.output)?;
-        writeln!(out, "  {:<18}{} in, {} out, {}", "ids", self.n_in, self.n_out, self.finish)?;
+        for a in &self.answers {
+            writeln!(out, "  {:<18}{}", "request", a.request)?;
+            writeln!(out, "  {:<18}{}", "output", a.output)?;
+            writeln!(out, "  {:<18}{} in, {} out, {}", "ids", a.n_in, a.n_out, a.finish)?;
+        }
         writeln!(out, "  {:<18}{}, key {}", "setup", self.setup, self.setup_key)?;
         writeln!(out, "  {:<18}{} bytes, {} ms", "proof", self.proof_bytes, self.verify_ms)?;
         if !self.secure_setup {

@@ -32,7 +32,7 @@ fn text(path: &Path) -> &str {
 fn a_valid_proof_is_accepted_by_digest_and_by_file() {
     let (path, commitment, key) = (data("tiny.proof"), data("tiny.commitment"), data("tiny.key"));
     let m = proof().commitment.digest().to_string();
-    let (r, o) = (proof().public.request.to_string(), proof().public.output.to_string());
+    let (r, o) = (proof().publics[0].request.to_string(), proof().publics[0].output.to_string());
     for given in [m.as_str(), &m[2..], text(&commitment)] {
         let out = run(&[text(&path), "--model-commitment", given]);
         assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
@@ -41,7 +41,7 @@ fn a_valid_proof_is_accepted_by_digest_and_by_file() {
             assert!(said.contains(part), "{part}: {said}");
         }
     }
-    let n = proof().public.n_out.to_string();
+    let n = proof().publics[0].n_out.to_string();
     let out = run(&[
         text(&path),
         "--model-commitment",
@@ -62,7 +62,7 @@ fn a_valid_proof_is_accepted_by_digest_and_by_file() {
     let json: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!(json["valid"], true);
     assert_eq!(json["model_commitment"], m);
-    assert_eq!(json["request"], r);
+    assert_eq!(json["answers"][0]["request"], r);
     assert_eq!(json["secure_setup"], false);
     assert_eq!(json["zero_knowledge"], false);
 }
@@ -78,7 +78,7 @@ fn what_is_not_what_was_asked_for_is_refused_with_1() {
         all.extend(args);
         code(&all)
     };
-    let (r, o) = (proof().public.request.to_string(), proof().public.output.to_string());
+    let (r, o) = (proof().publics[0].request.to_string(), proof().publics[0].output.to_string());
     assert_eq!(with(&["--request", &o]), 1);
     assert_eq!(with(&["--output", &r]), 1);
     assert_eq!(with(&["--n-in", "6"]), 1);

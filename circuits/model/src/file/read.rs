@@ -2,7 +2,6 @@
 //! a-priori bound checked again. What comes out is safe to run on any input.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,8 +17,10 @@ use super::sections::{Expected, Presence, expected};
 use crate::artefact::{HeadNorm, Int8s, Layer, Linear, Model, ModelId, Tables, TextConfig};
 use crate::bounds;
 use crate::error::ModelError;
-use crate::source::check_shape;
+use crate::limits::{Dimensions, check_end_ids};
+use crate::source::regular;
 use crate::tables;
+use crate::text;
 
 /// Loads an artefact. With `expected`, any other model is refused before its weights are read.
 ///
@@ -28,7 +29,7 @@ use crate::tables;
 /// # Errors
 /// Where the file is not exactly the artefact of a model whose bounds hold.
 pub fn load(path: &Path, expected: Option<&ModelId>) -> Result<Model, ModelError> {
-    let file = File::open(path).map_err(ModelError::io(path))?;
+    let file = regular(path)?;
     // SAFETY: the map is read-only. Another process that changes the file could change weights under us; artefacts are
     // written once under a name that is their digest and never modified, and the store documents that.
     let map = unsafe { Mmap::map(&file) }.map_err(ModelError::io(path))?;
@@ -43,6 +44,7 @@ pub fn load(path: &Path, expected: Option<&ModelId>) -> Result<Model, ModelError
     let file = Sections { map: &map, header: &header, offsets };
     file.verify(start)?;
     let model = file.model(id, name)?;
+    text::check(&model.text, model.arch.vocab)?;
     bounds::check(&model)?;
     Ok(model)
 }
@@ -53,7 +55,7 @@ pub fn load(path: &Path, expected: Option<&ModelId>) -> Result<Model, ModelError
 /// Where the header is malformed.
 pub fn peek(path: &Path) -> Result<Header, ModelError> {
     use std::io::Read;
-    let file = File::open(path).map_err(ModelError::io(path))?;
+    let file = regular(path)?;
     let mut bytes = Vec::new();
     let most = PREFIX + u64::from(MAX_HEADER_BYTES) + ALIGN;
     file.take(most).read_to_end(&mut bytes).map_err(ModelError::io(path))?;
@@ -149,7 +151,8 @@ impl Sections<'_> {
     /// Checks the shape, then that the sections are exactly those of such a model.
     fn table(&self) -> Result<(), ModelError> {
         let a = &self.header.arch;
-        check_shape(a.layers, a.hidden, a.heads, a.kv_heads, a.head_dim, a.ffn, a.vocab, a.max_positions)?;
+        Dimensions::from(a).check()?;
+        check_end_ids(&self.header.text.eos_ids)?;
         if a.norm_eps == 0 || a.tau_one == 0 || a.tau_max == 0 || !(8..=16).contains(&a.residual_bits) {
             return Err(FileError::Value("a constant of the architecture is out of range".into()).into());
         }
@@ -242,10 +245,8 @@ impl Sections<'_> {
         let tokenizer = self.find(TOKENIZER).ok_or_else(|| FileError::section(TOKENIZER, "missing"))?;
         let t = &self.header.text;
         let vocab = self.header.arch.vocab;
-        if t.eos_ids.iter().chain(&t.bos_id).any(|&id| id as usize >= vocab) || t.eos_ids.is_empty() {
-            return Err(FileError::Value(
-                "an end or begin id is outside the vocabulary, or there is none".into(),
-            ));
+        if t.eos_ids.iter().chain(&t.bos_id).any(|&id| id as usize >= vocab) {
+            return Err(FileError::Value("an end or begin id is outside the vocabulary".into()));
         }
         Ok(TextConfig {
             tokenizer_json: utf8(tokenizer, TOKENIZER)?,

@@ -1,7 +1,6 @@
 //! A GGUF file as a floating-point model of the Llama family.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::path::Path;
 
 use memmap2::Mmap;
@@ -10,7 +9,8 @@ use super::reader::Gguf;
 use super::{Array, GgufError, Value, dequantise, vocabulary};
 use crate::artefact::{PairOrder, TextConfig};
 use crate::error::ModelError;
-use crate::source::{FloatArch, FloatModel, Part, check_shape};
+use crate::limits::{Dimensions, MIN_POSITIONS};
+use crate::source::{FloatArch, FloatModel, Part, regular};
 
 /// Architectures that are read, and whether their RoPE turns neighbouring channels (`true`) or the two halves.
 const ARCHITECTURES: [(&str, bool); 3] = [("llama", true), ("qwen2", false), ("qwen3", false)];
@@ -51,7 +51,7 @@ impl GgufModel {
     /// # Errors
     /// Where it can't be read, is malformed, or describes a model that the integer program can't be.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let file = File::open(path).map_err(ModelError::io(path))?;
+        let file = regular(path)?;
         // SAFETY: the map is read-only and every access is checked against its length. A file that changes during the
         // import gives another model or an error, no undefined behaviour of ours: only bytes and integers are read.
         let map = unsafe { Mmap::map(&file) }.map_err(ModelError::io(path))?;
@@ -143,6 +143,9 @@ fn architecture(g: &Gguf) -> Result<FloatArch, ModelError> {
     {
         return Err(GgufError::Unsupported(format!("key {key:?}")).into());
     }
+    if g.bool(&format!("{name}.attention.causal"))? == Some(false) {
+        return Err(GgufError::Unsupported("attention to what follows".into()).into());
+    }
     let optional = |key: &str| -> Result<Option<usize>, GgufError> {
         let key = format!("{name}.{key}");
         g.unsigned(&key)?
@@ -167,8 +170,11 @@ fn architecture(g: &Gguf) -> Result<FloatArch, ModelError> {
     let vocab = vocabulary::tokens(g)?.len();
     let (ffn, max_positions) = (number("feed_forward_length")?, number("context_length")?);
     // The file's own limit may be beyond what can be registered; import checks what is asked for.
-    check_shape(layers, hidden, heads, kv_heads, head_dim, ffn, vocab, 1)?;
     let has = |part: Part| g.tensors.contains_key(&tensor_name(part));
+    let tied_head = !has(Part::Head);
+    let max = MIN_POSITIONS;
+    Dimensions { layers, hidden, heads, kv_heads, head_dim, ffn, vocab, max_positions: max, tied_head }
+        .check()?;
     let arch = FloatArch {
         layers,
         hidden,
@@ -179,7 +185,7 @@ fn architecture(g: &Gguf) -> Result<FloatArch, ModelError> {
         vocab,
         max_positions,
         pair_order: if interleaved { PairOrder::Interleaved } else { PairOrder::Half },
-        tied_head: !has(Part::Head),
+        tied_head,
         qk_norm: has(Part::QNorm(0)),
         qkv_bias: has(Part::QBias(0)),
         o_bias: has(Part::OBias(0)),

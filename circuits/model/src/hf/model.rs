@@ -1,7 +1,6 @@
 //! A folder as a floating-point model.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +14,8 @@ use super::text::{self, TextFiles};
 use super::{HfError, MAX_CONFIG_BYTES, MAX_SHARDS, MAX_TOKENIZER_BYTES};
 use crate::artefact::TextConfig;
 use crate::error::ModelError;
-use crate::source::{FloatArch, FloatModel, Part, check_shape};
+use crate::limits::MIN_POSITIONS;
+use crate::source::{FloatArch, FloatModel, Part, regular};
 
 /// Where one tensor is.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ impl HfModel {
         let mut tensors = BTreeMap::new();
         for name in shard_names(dir)? {
             let path = dir.join(&name);
-            let file = File::open(&path).map_err(ModelError::io(&path))?;
+            let file = regular(&path)?;
             // SAFETY: the map is read-only and every access is checked against its length. A file that changes during
             // the import gives another model or an error: only bytes are read.
             let map = unsafe { Mmap::map(&file) }.map_err(ModelError::io(&path))?;
@@ -84,8 +84,8 @@ impl HfModel {
             qk_norm: has(Part::QNorm(0)),
         };
         let arch = config.arch(present)?;
-        let a = &arch;
-        check_shape(a.layers, a.hidden, a.heads, a.kv_heads, a.head_dim, a.ffn, a.vocab, 1)?;
+        // The folder's own number of positions may be beyond what can be registered; import checks what is asked for.
+        arch.dimensions(MIN_POSITIONS).check()?;
         only_known_tensors(&tensors, &arch)?;
         Ok(Self { dir: dir.to_owned(), shards, tensors, config, arch })
     }
@@ -115,7 +115,7 @@ fn shard_names(dir: &Path) -> Result<Vec<String>, ModelError> {
 /// A whole small file.
 fn read(dir: &Path, name: &'static str, limit: u64) -> Result<Vec<u8>, ModelError> {
     let path = dir.join(name);
-    let file = File::open(&path).map_err(ModelError::io(&path))?;
+    let file = regular(&path)?;
     let bytes = file.metadata().map_err(ModelError::io(&path))?.len();
     if bytes > limit {
         return Err(HfError::TooLarge { file: name, bytes, limit }.into());

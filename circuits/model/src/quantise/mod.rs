@@ -12,8 +12,9 @@ mod row;
 use crate::artefact::{Arch, Linear, Model, ModelId, Tables};
 use crate::bounds::{self, norm_square};
 use crate::error::ModelError;
+use crate::limits::check_end_ids;
 use crate::semantics::NORM_MAX;
-use crate::source::{DEFAULT_POSITIONS, FloatArch, FloatModel, Part, check_shape};
+use crate::source::{DEFAULT_POSITIONS, FloatArch, FloatModel, Part};
 use crate::tables;
 use crate::text::TextCodec;
 use matrix::Source;
@@ -75,9 +76,10 @@ pub fn import(
         let most = f.max_positions;
         return Err(ModelError::Unsupported(format!("{positions} positions: the model has {most}")));
     }
-    check_shape(f.layers, f.hidden, f.heads, f.kv_heads, f.head_dim, f.ffn, f.vocab, positions)?;
+    f.dimensions(positions).check()?;
     progress.begin(2 * f.layers + 3);
     let text = source.text()?;
+    check_end_ids(&text.eos_ids)?;
     // A tokenizer or template that can't be used is refused now, not by the first request.
     TextCodec::new(&text, f.vocab)?;
     progress.step("embedding");

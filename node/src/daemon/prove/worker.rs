@@ -179,7 +179,7 @@ fn job(
     let tell = Tell { steps, cancel: cancel.clone() };
     let work = || {
         let receipt = Receipt::from_json(receipt).map_err(|e| Error::Invalid(e.to_string()))?;
-        pool.install(|| maker.prove(&receipt, &tell, &cancel))
+        pool.install(|| maker.prove(std::slice::from_ref(&receipt), &tell, &cancel))
     };
     // A job that makes the prover panic must not keep all others from being proved.
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
