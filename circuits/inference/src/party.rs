@@ -130,5 +130,10 @@ pub trait Party {
     ///
     /// # Errors
     /// As [`Self::open`], and [`VerifyError::Check`] where a layer does not follow from the next.
-    fn tree(&mut self, tree: Tree, fingerprint: &Fingerprint, variables: usize) -> Result<TreeClaim, Self::Error>;
+    fn tree(
+        &mut self,
+        tree: Tree,
+        fingerprint: &Fingerprint,
+        variables: usize,
+    ) -> Result<TreeClaim, Self::Error>;
 }

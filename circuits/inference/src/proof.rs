@@ -141,8 +141,7 @@ impl Shown {
         let (tau, top_k, top_p, delta_min_p, max_tokens) = (r.u32()?, r.u32()?, r.u32()?, r.u32()?, r.u32()?);
         let most_stops = u64::try_from(monai_protocol::selection::MAX_STOP_IDS).unwrap_or(0);
         let stop_ids = read_ids(r, "stop ids", most_stops)?;
-        let params =
-            SelectionParams { tau, top_k, top_p, delta_min_p, max_tokens, stop_ids, seed: r.u64()? };
+        let params = SelectionParams { tau, top_k, top_p, delta_min_p, max_tokens, stop_ids, seed: r.u64()? };
         let prompt = read_ids(r, "prompt ids", MAX_POSITIONS)?;
         let (user, nonce) = (Address(r.bytes()?), r.u64()?);
         let blinding = Blinding(read_u128(r)?);

@@ -50,7 +50,8 @@ impl Span {
             return Err(VerifyError::Internal("query outside its tensor"));
         }
         let first = shr(place.start, bits).saturating_add(query.start);
-        Ok(Self { owner, low: query.low.clone(), first, weights: query.weights.clone() }.refined(s.shape.chunk_bits))
+        Ok(Self { owner, low: query.low.clone(), first, weights: query.weights.clone() }
+            .refined(s.shape.chunk_bits))
     }
 
     /// The same functional over units of at most `2^bits` values.
@@ -110,11 +111,9 @@ pub fn merged(claims: &[Claim], chi: Fr) -> Fr {
 #[must_use]
 pub fn evaluate(query: &Query, values: &[Fr]) -> Fr {
     let table = eq_range(&query.low, 0, shl(1, query.low.len()));
-    values
-        .chunks(table.len())
-        .skip(query.start)
-        .zip(&query.weights)
-        .fold(Fr::zero(), |acc, (unit, w)| acc + *w * unit.iter().zip(&table).map(|(a, b)| *a * b).sum::<Fr>())
+    values.chunks(table.len()).skip(query.start).zip(&query.weights).fold(Fr::zero(), |acc, (unit, w)| {
+        acc + *w * unit.iter().zip(&table).map(|(a, b)| *a * b).sum::<Fr>()
+    })
 }
 
 /// Where a tensor lies, for provers.

@@ -106,7 +106,11 @@ pub struct Shape {
 
 fn range(what: &'static str, got: usize, least: u64, most: u64) -> Result<usize, ShapeError> {
     let wide = wide(got);
-    if (least..=most).contains(&wide) { Ok(got) } else { Err(ShapeError::Range { what, got: wide, least, most }) }
+    if (least..=most).contains(&wide) {
+        Ok(got)
+    } else {
+        Err(ShapeError::Range { what, got: wide, least, most })
+    }
 }
 
 impl Shape {

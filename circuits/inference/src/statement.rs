@@ -151,7 +151,11 @@ impl Statement {
         }
         stop_rule(header, public.finish, request, output)?;
         if rows.len() != output.len() {
-            return Err(VerifyError::Count { what: "selection rows", got: rows.len(), expected: output.len() });
+            return Err(VerifyError::Count {
+                what: "selection rows",
+                got: rows.len(),
+                expected: output.len(),
+            });
         }
         for (t, row) in rows.iter().enumerate() {
             selection_rule(request, t, row, most)?;

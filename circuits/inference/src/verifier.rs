@@ -65,7 +65,12 @@ impl<'a> Verifier<'a> {
     ///
     /// # Errors
     /// [`VerifyError::Truncated`].
-    pub fn rounds(&mut self, variables: usize, degree: usize, mut claim: Fr) -> Result<SumClaim, VerifyError> {
+    pub fn rounds(
+        &mut self,
+        variables: usize,
+        degree: usize,
+        mut claim: Fr,
+    ) -> Result<SumClaim, VerifyError> {
         let mut point = Vec::with_capacity(variables);
         for _ in 0..variables {
             let mut sent = Vec::with_capacity(degree);

@@ -13,13 +13,17 @@ const GGUF: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 const GGUF_SHA256: &str = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53";
 /// The name that clients use.
 const NAME: &str = "SmolLM2-135M-Instruct";
+/// Positions that the model is registered for: fewer than it was trained for, because a node that can't prove an answer
+/// loses stake for it. So long an answer takes 15 GiB of memory to prove; twice as long, 41 (`monai prove --limits`).
+const POSITIONS: usize = 512;
 
 /// The models to serve: those named, or the pinned one, imported first where it is not there.
 pub(super) fn models(options: &DevnetOptions, store: &ModelStore) -> Result<Vec<StoredModel>> {
     if !options.model.is_empty() {
         return options.model.iter().map(|m| store.find(m)).collect();
     }
-    let known = |m: &StoredModel| m.note.source_sha256 == GGUF_SHA256 && m.note.max_positions.is_none();
+    let known =
+        |m: &StoredModel| m.note.source_sha256 == GGUF_SHA256 && m.note.max_positions == Some(POSITIONS);
     if let Some(model) = store.list()?.into_iter().find(|m| known(m) && m.name == NAME) {
         return Ok(vec![model]);
     }
@@ -33,7 +37,7 @@ pub(super) fn models(options: &DevnetOptions, store: &ModelStore) -> Result<Vec<
             ),
         });
     }
-    let imported = import(store, &gguf, Some(NAME.into()), None, &ImportBar::default())?;
+    let imported = import(store, &gguf, Some(NAME.into()), Some(POSITIONS), &ImportBar::default())?;
     Ok(vec![imported.stored])
 }
 

@@ -91,12 +91,7 @@ fn stopping() -> Arc<AtomicBool> {
     stop
 }
 
-async fn local(
-    args: &ProveArgs,
-    receipts: Vec<Receipt>,
-    home: Home,
-    stop: Arc<AtomicBool>,
-) -> Result<Made> {
+async fn local(args: &ProveArgs, receipts: Vec<Receipt>, home: Home, stop: Arc<AtomicBool>) -> Result<Made> {
     let (setup, threads) = (args.setup.clone(), args.threads);
     let work = move || {
         let pool = rayon::ThreadPoolBuilder::new()

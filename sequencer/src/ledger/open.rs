@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use monai_protocol::chain::HashChain;
 use monai_protocol::epoch::EpochState;
-use monai_protocol::{
-    Beacon, EpochId, ModelId, Parameters, SecretKey, Slot, StakeSnapshot, State,
-};
+use monai_protocol::{Beacon, EpochId, ModelId, Parameters, SecretKey, Slot, StakeSnapshot, State};
 use rand::Rng as _;
 
 use super::registry::{Counted, Registry};

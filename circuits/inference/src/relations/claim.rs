@@ -31,7 +31,11 @@ pub(super) struct RemainderClaim<'a> {
 
 impl LeafClaims {
     /// The claim on a remainder whose units have `2^columns` columns.
-    pub(super) fn take(&self, remainder: Remainder, columns: usize) -> Result<RemainderClaim<'_>, VerifyError> {
+    pub(super) fn take(
+        &self,
+        remainder: Remainder,
+        columns: usize,
+    ) -> Result<RemainderClaim<'_>, VerifyError> {
         let claim = self.get(remainder)?;
         let (column, row) = split(&claim.low, columns)?;
         Ok(RemainderClaim {

@@ -16,11 +16,9 @@
 use ark_ff::{AdditiveGroup, Field, Zero};
 use monai_protocol::field::Fr;
 
-use super::{
-    LeafClaims, SumClaim, Summand, at, check, limbs, one, repeat_each, split, sum_runs,
-};
 use super::linear::interleave;
 use super::lookup::row_sums;
+use super::{LeafClaims, SumClaim, Summand, at, check, limbs, one, repeat_each, split, sum_runs};
 use crate::leaf::Remainder;
 use crate::multilinear::{eq_points, eq_range, pow2, total};
 use crate::party::{Party, Query};
@@ -120,7 +118,11 @@ pub(super) fn prove<P: Party>(
     down(p, s, leaves, linear)
 }
 
-fn gate<P: Party>(p: &mut P, leaves: &LeafClaims, linear: &mut super::linear::Claims) -> Result<(), P::Error> {
+fn gate<P: Party>(
+    p: &mut P,
+    leaves: &LeafClaims,
+    linear: &mut super::linear::Claims,
+) -> Result<(), P::Error> {
     let claim = leaves.take(Remainder::Gate, BLOCK_BITS)?;
     let g = claim.open_signed(p, Tensor::Gate)?;
     linear.push(Matrix::Gate, claim.weights.to_vec(), claim.column, claim.row, claim.exact16(g));
@@ -135,13 +137,8 @@ fn rows<P: Party>(p: &mut P, s: &Statement) -> Result<(Vec<Fr>, Fr), P::Error> {
     let gamma = p.challenge(Label::Batch);
     let (row_position, row_layer) = split(&row, bits)?;
     let row_layers = eq_range(row_layer, 0, s.shape.layers);
-    let ones = row_sums(
-        p,
-        Tensor::GatedPointer,
-        BLOCK_BITS,
-        row_position,
-        repeat_each(&row_layers, s.shape.ffn),
-    )?;
+    let ones =
+        row_sums(p, Tensor::GatedPointer, BLOCK_BITS, row_position, repeat_each(&row_layers, s.shape.ffn))?;
     check("each exponent's pointer sums to one", ones == total(&row_layers))?;
 
     let rows = FfnRows { row: row.clone(), gamma };
@@ -157,11 +154,8 @@ fn rows<P: Party>(p: &mut P, s: &Statement) -> Result<(Vec<Fr>, Fr), P::Error> {
     let nonzero = open(p, Tensor::FfnNonzero, 0)?;
     let down = open(p, Tensor::FfnDown, 0)?;
     let sign = open(p, Tensor::FfnSign, 0)?;
-    let slack = limbs(&[
-        open(p, Tensor::FfnSlack, 0)?,
-        open(p, Tensor::FfnSlack, 1)?,
-        open(p, Tensor::FfnSlack, 2)?,
-    ]);
+    let slack =
+        limbs(&[open(p, Tensor::FfnSlack, 0)?, open(p, Tensor::FfnSlack, 1)?, open(p, Tensor::FfnSlack, 2)?]);
     let eq = real * eq_points(row_position, position);
     let factors = [eq, nonzero, down, sign, slack, product];
     check("the exponent is the least at which the row fits", value == rows.combine(&factors))?;

@@ -101,9 +101,7 @@ fn leaf_claims<P: Party>(
                 value
             }
             Leaf::Silu => open_tuple(p, f, low, &weights, &[Tensor::Gate, Tensor::Silu])?,
-            Leaf::Exp => {
-                open_tuple(p, f, low, &weights, &[Tensor::DistanceLo, Tensor::Weight, Tensor::Far])?
-            }
+            Leaf::Exp => open_tuple(p, f, low, &weights, &[Tensor::DistanceLo, Tensor::Weight, Tensor::Far])?,
             Leaf::Distance => {
                 open_tuple(p, f, low, &weights, &[Tensor::DistanceHi, Tensor::Far])?
                     + w * pow2(16)
@@ -123,8 +121,7 @@ fn leaf_claims<P: Party>(
                 open_tuple(p, f, low, &weights, &tensors)? + w * (pow2(16) - s.delta_at(rows))
             }
             Leaf::Power => {
-                let tensors =
-                    [Tensor::FfnExponent, Tensor::FfnDown, Tensor::FfnUp, Tensor::FfnNonzero];
+                let tensors = [Tensor::FfnExponent, Tensor::FfnDown, Tensor::FfnUp, Tensor::FfnNonzero];
                 open_tuple(p, f, low, &weights, &tensors)?
             }
         };
@@ -236,8 +233,8 @@ pub fn table_components(table: Table, point: &[Fr], content: Fr) -> Result<[Fr; 
             let (index, top) = split(point, 16)?;
             let (sign, visible) = (super::at(top, 0)?, super::at(top, 1)?);
             let hidden = one - visible;
-            let key = hidden * (index_at(index) + sign * pow2(16))
-                + visible * (pow2(16) + sign * index_at(index));
+            let key =
+                hidden * (index_at(index) + sign * pow2(16)) + visible * (pow2(16) + sign * index_at(index));
             [key, hidden + visible * sign * (one - is_zero_at(index)), visible, zero]
         }
         Table::Compare => {

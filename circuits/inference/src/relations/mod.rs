@@ -85,8 +85,8 @@ macro_rules! sums {
 }
 
 sums!(
-    Linear, Embed, Rope, HeadGain, Gated, FfnRows, Down, NormApply, NormRows, Squares, AttnOut, Mix, SoftRows, Pointer,
-    Score, Gain, Shift, Select
+    Linear, Embed, Rope, HeadGain, Gated, FfnRows, Down, NormApply, NormRows, Squares, AttnOut, Mix,
+    SoftRows, Pointer, Score, Gain, Shift, Select
 );
 
 /// `2^15 W`: what the offset of a stored tensor adds under weights that sum to `W`.

@@ -131,9 +131,9 @@ impl Norms {
 /// From values of `[layer, 2]` to values of `[layer, query and key heads]`.
 pub(super) fn by_kind<'a, T>(s: &Shape, values: &'a [T]) -> impl Iterator<Item = &'a T> + use<'a, T> {
     let heads = [s.heads, s.kv_heads];
-    values.chunks(2).flat_map(move |kinds| {
-        kinds.iter().zip(heads).flat_map(|(value, n)| std::iter::repeat_n(value, n))
-    })
+    values
+        .chunks(2)
+        .flat_map(move |kinds| kinds.iter().zip(heads).flat_map(|(value, n)| std::iter::repeat_n(value, n)))
 }
 
 /// `sum_{site, p} eq(z_p, p) inv[site, p] H[site, p]` with `H = sum_c w[site, c] h[site, c](p, z_c)`.
@@ -217,7 +217,13 @@ impl Summand for Squares {
 }
 
 /// The values of the three groups of limbs at a row, under site weights.
-fn open_rows<P: Party>(p: &mut P, norms: Norms, row: &[Fr], sites: &[Fr], groups: usize) -> Result<Vec<Fr>, P::Error> {
+fn open_rows<P: Party>(
+    p: &mut P,
+    norms: Norms,
+    row: &[Fr],
+    sites: &[Fr],
+    groups: usize,
+) -> Result<Vec<Fr>, P::Error> {
     let mut first = 0usize;
     let mut values = Vec::new();
     for n in LIMBS.into_iter().take(groups) {
@@ -246,7 +252,8 @@ fn apply<P: Party>(p: &mut P, s: &Statement, leaves: &LeafClaims, norms: Norms) 
     let claim = leaves.take(norms.remainder(), norms.channel_bits(&s.shape))?;
     let (column, row) = (claim.column, claim.row);
     let y = claim.open_signed(p, norms.output())?;
-    let sum = NormApply { norms, weights: claim.weights.to_vec(), column: column.to_vec(), row: row.to_vec() };
+    let sum =
+        NormApply { norms, weights: claim.weights.to_vec(), column: column.to_vec(), row: row.to_vec() };
     let SumClaim { point, value } = p.sum(&sum.into(), claim.exact16(y))?;
     let (position, site) = split(&point, s.shape.position_bits)?;
     let sites = eq_range(site, 0, norms.sites(&s.shape));

@@ -18,12 +18,7 @@ use crate::statement::Statement;
 use crate::tensor::Tensor;
 
 /// Requires `sum_{site, block} weights h[site, block](low) = value`; returns whether the opened values agree.
-pub(super) fn value<P: Party>(
-    p: &mut P,
-    s: &Statement,
-    low: &[Fr],
-    weights: &[Fr],
-) -> Result<Fr, P::Error> {
+pub(super) fn value<P: Party>(p: &mut P, s: &Statement, low: &[Fr], weights: &[Fr]) -> Result<Fr, P::Error> {
     let blocks = s.shape.hidden;
     let mut later = vec![Fr::zero(); blocks];
     let mut outputs = Vec::with_capacity(weights.len());

@@ -109,8 +109,7 @@ pub(super) fn prove<P: Party>(p: &mut P, s: &Statement) -> Result<(), P::Error> 
     let (low, block) = split(&point, BLOCK_BITS.saturating_add(s.shape.output_bits))?;
     let units = eq_range(block, 0, s.shape.vocab_blocks);
     let open = |p: &mut P, t| p.open(Query::new(t, low.to_vec(), units.clone()));
-    let (w, keep, below) =
-        (open(p, Tensor::LogitWeight)?, open(p, Tensor::Keep)?, open(p, Tensor::Below)?);
+    let (w, keep, below) = (open(p, Tensor::LogitWeight)?, open(p, Tensor::Keep)?, open(p, Tensor::Below)?);
     let [e, linear, kept] = select.public(s, &point)?;
     check("the selection's sums", value == select.combine(&[w, keep, below, e, linear, kept]))
 }

@@ -124,7 +124,7 @@ pub struct Receipt {
     pub output: Vec<u32>,
     /// The node's signed response.
     pub response: Signed<Response>,
-    /// Running hashes that the node signed on the way, ascending.
+    /// Running hashes that the node signed on the way, ascending: each that is due after the ids it was given.
     pub progress: Vec<Signed<Progress>>,
     /// The requester's order to stop, if the answer was cancelled.
     pub cancel: Option<Signed<Cancel>>,
