@@ -25,9 +25,9 @@ impl Sums {
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
     fn add(&mut self, v: __m512i, x: &[__m512i; 5]) {
-        for j in 0..5 {
-            self.0[j] = _mm512_madd52lo_epu64(self.0[j], v, x[j]);
-            self.0[j + 1] = _mm512_madd52hi_epu64(self.0[j + 1], v, x[j]);
+        for (j, x) in x.iter().enumerate() {
+            self.0[j] = _mm512_madd52lo_epu64(self.0[j], v, *x);
+            self.0[j + 1] = _mm512_madd52hi_epu64(self.0[j + 1], v, *x);
         }
     }
 

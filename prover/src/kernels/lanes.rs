@@ -149,8 +149,8 @@ impl<P: Prime> Lanes<P> {
     #[target_feature(enable = "avx512f,avx512ifma")]
     pub(crate) fn plus(self, other: Self) -> Self {
         let mut r = self.0;
-        for i in 0..5 {
-            r[i] = _mm512_add_epi64(r[i], other.0[i]);
+        for (r, x) in r.iter_mut().zip(other.0) {
+            *r = _mm512_add_epi64(*r, x);
         }
         Self::carried(r)
     }

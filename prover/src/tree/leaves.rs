@@ -31,8 +31,8 @@ impl Run<'_> {
     }
 }
 
-/// Log of the leaves that are all of one run: no unit of a tensor is smaller.
-const BLOCK_BITS: usize = 6;
+/// Log of the leaves that are all of one run, at most: no unit of a tensor is smaller.
+const BLOCK_BITS: u32 = 6;
 
 /// Leaves with numerator 1, each of which is an entry of a table. Their number is even.
 #[derive(Debug)]
@@ -45,17 +45,21 @@ pub(crate) struct Leaves<'a> {
     runs: Vec<(usize, Run<'a>)>,
     /// The run of each block of leaves.
     block_runs: Vec<u8>,
+    /// Log of the leaves in a block.
+    block_bits: u32,
     len: usize,
 }
 
 impl<'a> Leaves<'a> {
-    /// From runs one after another, all but the last of whole blocks, at most 256 of them. Values of [`Run::Wide`] have
-    /// 16 bits.
+    /// From runs one after another, at most 256 of them. Values of [`Run::Wide`] have 16 bits.
     pub(crate) fn new(table: Vec<Fr>, range: usize, runs: Vec<Run<'a>>) -> Self {
-        let mut out = Self { table, range, runs: Vec::new(), block_runs: Vec::new(), len: 0 };
+        // All runs but the last are of whole blocks.
+        let bits = runs.iter().rev().skip(1).map(|r| r.len().trailing_zeros()).fold(BLOCK_BITS, u32::min);
+        let mut out =
+            Self { table, range, runs: Vec::new(), block_runs: Vec::new(), block_bits: bits, len: 0 };
         for run in runs.into_iter().filter(|r| r.len() > 0) {
-            debug_assert!(out.len.is_multiple_of(1 << BLOCK_BITS) && out.runs.len() < 256);
-            let blocks = (out.len + run.len()).div_ceil(1 << BLOCK_BITS);
+            debug_assert!(out.runs.len() < 256);
+            let blocks = (out.len + run.len()).div_ceil(1 << bits);
             out.block_runs.resize(blocks, out.runs.len() as u8);
             let start = out.len;
             out.len += run.len();
@@ -72,7 +76,7 @@ impl<'a> Leaves<'a> {
     /// Which entry leaf `i` is.
     #[inline(always)]
     pub(super) fn entry(&self, i: usize) -> usize {
-        let (start, run) = &self.runs[self.block_runs[i >> BLOCK_BITS] as usize];
+        let (start, run) = &self.runs[self.block_runs[i >> self.block_bits] as usize];
         let at = i - start;
         match run {
             Run::Wide(v) => self.range + v[at] as usize,

@@ -298,18 +298,18 @@ mod tests {
         check_claim(&claim, &p, &q);
     }
 
-    /// `n` leaves of three kinds: indices, then (from 64 on) values in 32 and (from 128 on) in 16 bits.
-    fn check_units(n: usize) {
+    /// `n` leaves of three kinds: indices, then (from `run` on) values in 32 and (from `2 run` on) in 16 bits.
+    fn check_units(n: usize, run: usize) {
         let noise = |i: usize| (i * i * 7919 + 13 * i) & 0xffff;
         // 100 entries, then the range table, then one that no leaf has.
         let table = [numbers(100, 3), numbers(1 << 16, 11), vec![Fr::zero()]].concat();
-        let index: Vec<u32> = (0..n.min(64)).map(|i| (noise(i) % 100) as u32).collect();
-        let wide: Vec<i32> = (64..n.min(128)).map(|i| noise(i) as i32).collect();
-        let narrow: Vec<u16> = (128..n).map(|i| noise(i) as u16).collect();
+        let index: Vec<u32> = (0..n.min(run)).map(|i| (noise(i) % 100) as u32).collect();
+        let wide: Vec<i32> = (run..n.min(2 * run)).map(|i| noise(i) as i32).collect();
+        let narrow: Vec<u16> = (2 * run..n).map(|i| noise(i) as u16).collect();
         let runs = vec![Run::Index(index.clone()), Run::Wide(&wide), Run::Narrow(&narrow)];
         let leaves = Leaves::new(table.clone(), 100, runs);
         let q: Vec<Fr> =
-            (0..n).map(|i| table[if i < 64 { index[i] as usize } else { 100 + noise(i) }]).collect();
+            (0..n).map(|i| table[if i < run { index[i] as usize } else { 100 + noise(i) }]).collect();
         let mut claims = Vec::new();
         for (stored, computed_rounds) in [(2, 1), (2, 2), (3, 1), (3, 2)] {
             let plan = Plan { stored, computed_rounds };
@@ -326,7 +326,8 @@ mod tests {
     #[test]
     fn the_tree_ends_in_the_extensions_of_its_leaves() {
         for n in [2, 4, 6, 10, 64, 66, 94, 126, 128, 190, 254, 1000, 1022, 1024, 5002] {
-            check_units(n);
+            check_units(n, 64);
+            check_units(n, 8);
             check_general(n);
         }
         for n in [1, 3, 5, 7, 33, 1001] {
