@@ -12,8 +12,8 @@ use monai_protocol::messages::{Attestation, Intake, RequestMessage, Response};
 use monai_protocol::receipt::{DrawRecord, RECEIPT_VERSION, Receipt, Signed, charge};
 use monai_protocol::types::{Domain, EpochId, Retry};
 use monai_protocol::{
-    Address, Amount, Assurance, Blinding, ChainId, Finish, Lane, Request, SecretKey, SelectionParams, Slot,
-    Typed, insecure_devnet_beacon, output_commitment,
+    Address, Amount, Assurance, Blinding, ChainId, Finish, Lane, NodeIndex, Request, SecretKey,
+    SelectionParams, Slot, Typed, insecure_devnet_beacon, output_commitment,
 };
 
 /// Unix milliseconds at which the answer is said to have been given.
@@ -117,7 +117,8 @@ fn receipt(request: &Request, output: &[u32], finish: Finish, key: &SecretKey) -
         done_ms: WHEN + 1000,
     };
     let beacon = insecure_devnet_beacon(EpochId(0));
-    let table = Table { epoch: EpochId(0), model, entries: vec![TableEntry { node, weight: 1 }] };
+    let table =
+        Table { epoch: EpochId(0), model, entries: vec![TableEntry { slot: NodeIndex(0), node, weight: 1 }] };
     let attestation = Attestation {
         response: response.digest(domain),
         node,

@@ -76,14 +76,19 @@ fn main() -> Result<()> {
     println!("verification {verify_ms:.0} ms in a fresh process");
     let stages = &rounds[rounds.len() - 1].0;
     stages.print();
-    println!("{:>6} ids {:>10} {:>10} {:>12} {:>9}", "", "prove s", "core s", "bytes", "peak GiB");
+    let titles = ["prove s", "core s", "bytes", "peak GiB", "expected"];
+    println!(
+        "{:>6} ids {:>10} {:>10} {:>12} {:>9} {:>9}",
+        "", titles[0], titles[1], titles[2], titles[3], titles[4]
+    );
     let show = |ids: usize, p: &Proved| {
         println!(
-            "{ids:>6} ids {:>10.1} {:>10.1} {:>12} {:>9.2}",
+            "{ids:>6} ids {:>10.1} {:>10.1} {:>12} {:>9.2} {:>9.2}",
             p.seconds,
             p.core_seconds,
             p.bytes,
-            gib(p.peak_rss)
+            gib(p.peak_rss),
+            gib(p.expected_memory())
         );
     };
     show(IDS, stages);

@@ -120,6 +120,12 @@ impl Program {
         command.arg("--out").arg(&answer.proof).arg("--json");
         let ended = child::run(&mut command)?;
         let report: Report = serde_json::from_str(&ended.output).context("monai prove --json")?;
+        ensure!(
+            ended.peak_rss <= report.expected_memory,
+            "the proof took {:.2} GiB of memory, said beforehand were {:.2}",
+            crate::gib(ended.peak_rss),
+            crate::gib(report.expected_memory)
+        );
         let length = std::fs::metadata(&answer.proof)?.len();
         ensure!(length == report.bytes, "the proof's file has {length} bytes, said are {}", report.bytes);
         Ok(Proved {
@@ -155,6 +161,11 @@ fn fresh(command: &mut Command) -> Result<f64> {
 }
 
 impl Proved {
+    /// What was said beforehand, in bytes.
+    pub(crate) const fn expected_memory(&self) -> u64 {
+        self.report.expected_memory
+    }
+
     /// Prints where the time went.
     pub(crate) fn print(&self) {
         println!("{:<34} {:>9} {:>9}", "stage", "wall s", "core s");

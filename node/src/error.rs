@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 pub const EXIT_OK: u8 = 0;
 /// A check failed, or an answer is wrong.
 pub const EXIT_INVALID: u8 = 1;
-/// Wrong usage or configuration (clap uses the same number).
+/// Wrong usage or configuration, or a file that does not hold what it should (clap uses the same number).
 pub const EXIT_USAGE: u8 = 2;
 /// A model, key or anchors file is missing.
 pub const EXIT_MISSING: u8 = 3;
@@ -121,14 +121,13 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Invalid(_) => EXIT_INVALID,
-            Self::Usage(_) | Self::Malformed { .. } => EXIT_USAGE,
+            Self::Usage(_) | Self::Malformed { .. } | Self::Model(_) => EXIT_USAGE,
             Self::Missing(_) => EXIT_MISSING,
             Self::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => EXIT_MISSING,
             Self::Unreachable { .. } | Self::Refused { .. } => EXIT_REMOTE,
             Self::File { .. }
             | Self::Password { .. }
             | Self::Listen { .. }
-            | Self::Model(_)
             | Self::Engine(_)
             | Self::Prover(_)
             | Self::Sequencer(_)
@@ -145,6 +144,16 @@ pub trait FileContext<T> {
     /// # Errors
     /// [`Error::File`] for the same failure.
     fn at(self, path: &Path) -> Result<T>;
+}
+
+impl From<monai_model::ModelError> for Error {
+    /// A model's file that can't be read is like any other; one that is no model is a fault of the input.
+    fn from(e: monai_model::ModelError) -> Self {
+        match e {
+            monai_model::ModelError::Io { path, source } => Self::File { path, source },
+            other => Self::Model(other.to_string()),
+        }
+    }
 }
 
 impl<T> FileContext<T> for std::io::Result<T> {

@@ -50,12 +50,20 @@ const COLUMNS: [&str; 10] =
 fn nodes(network: &Value, model: &Value) -> String {
     let mut rows = vec![COLUMNS.map(str::to_owned)];
     for node in list(network, "nodes") {
-        let Some(share) = list(node, "models").iter().find(|m| m["model"] == model["name"]) else { continue };
+        let share = list(node, "models").iter().find(|m| m["model"] == model["name"]);
+        // Registered, and drawn for no model at all: its stake does not count, or it is out for its uptime.
+        let undrawn = list(node, "models").is_empty();
+        if share.is_none() && !undrawn {
+            continue;
+        }
         let state = match (node["connected"] == true, node["draining"] == true) {
+            _ if undrawn && node["stake"] == "0" => "floor",
+            _ if undrawn => "out",
             (true, false) => "up",
             (true, true) => "draining",
             (false, _) => "away",
         };
+        let share = share.unwrap_or(&Value::Null);
         rows.push([
             cell(node.get("address")),
             scaled(node.get("stake"), 1e9, ""),
@@ -118,12 +126,14 @@ mod tests {
                  "load": {"rss_bytes": 104_857_600},
                  "models": [{"model": "m", "probability": 0.5, "uptime": null, "answered": 7, "missed": 0}]},
                 {"address": "0xbb", "stake": "1", "connected": false, "models": [{"model": "other"}]},
+                {"address": "0xcc", "stake": "0", "connected": true, "models": []},
             ],
         }));
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[2], "epoch 3, next batch -");
         assert_eq!(lines[5], "weights: uptime 0.3750, speed 0.3750, stake 0.2500");
         assert_eq!(lines[7], "0xaa  4000   up     2       0.5000  -       -      7         0       100 MiB");
-        assert_eq!(lines.len(), 8);
+        assert_eq!(lines[8], "0xcc  0      floor  -       -       -       -      -         -       -");
+        assert_eq!(lines.len(), 9);
     }
 }

@@ -36,6 +36,10 @@ pub async fn run(options: SequencerOptions, home: &Home) -> Result<()> {
     if !table.contains_key("model_dir") {
         table.insert("model_dir".into(), home.models().display().to_string().into());
     }
+    // How far slots have been signed is kept beside the key that signs them, so that it survives the store.
+    if let Some(beside) = path.parent().filter(|_| !table.contains_key("marks_dir")) {
+        table.insert("marks_dir".into(), beside.display().to_string().into());
+    }
     let config: SequencerConfig = toml::Value::Table(table)
         .try_into()
         .map_err(|e| Error::Malformed { path: network, what: e.to_string() })?;

@@ -29,6 +29,7 @@ const MODEL: &str = "SmolLM2-135M-Instruct";
 struct RealNet {
     home: PathBuf,
     client: Client,
+    url: String,
     log: PathBuf,
     _dir: tempfile::TempDir,
     daemon: Daemon,
@@ -36,6 +37,10 @@ struct RealNet {
 
 impl RealNet {
     fn start() -> Self {
+        Self::with(&["--no-l1"])
+    }
+
+    fn with(options: &[&str]) -> Self {
         let cache = std::env::var_os("MONAI_CACHE")
             .map_or_else(|| std::env::home_dir().unwrap().join(".cache").join("monai"), PathBuf::from);
         let home = cache.join("test-home");
@@ -44,11 +49,13 @@ impl RealNet {
         let log = dir.path().join("devnet.log");
         let mut command = monai(&home);
         command
-            .args(["devnet", "--no-l1", "--port", "0", "--gguf"])
+            .arg("devnet")
+            .args(options)
+            .args(["--port", "0", "--gguf"])
             .arg(cache.join("SmolLM2-135M-Instruct.Q4_1.gguf"));
         let daemon = Daemon::start(command.arg("--dir").arg(dir.path().join("net")), &log);
         let url = daemon.line("ready ");
-        Self { home, client: Client::new(&url, "devnet"), log, _dir: dir, daemon }
+        Self { home, client: Client::new(&url, "devnet"), url, log, _dir: dir, daemon }
     }
 
     fn anchors(&self) -> Anchors {
@@ -80,6 +87,25 @@ fn current_pid(log: &Path, name: &str) -> Option<u32> {
     let text = std::fs::read_to_string(log).unwrap();
     let line = text.lines().rev().find(|l| l.starts_with(&format!("{name} started (pid ")))?;
     line.split("(pid ").nth(1)?.split(')').next()?.parse().ok()
+}
+
+/// Everything that `make scenario` does, on a devnet with its own anvil: delegate, post, prove, vote, pay, leave.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "real model and anvil, minutes; make test-long"]
+async fn the_devnet_lives_through_its_l1() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned();
+    let contracts = root.join("contracts");
+    let built = Command::new("make").arg("-C").arg(&contracts).arg("build").status().unwrap();
+    assert!(built.success(), "make -C contracts build");
+    let net = RealNet::with(&["--l1-port", "0", "--contracts", contracts.to_str().unwrap()]);
+    let status = Command::new(root.join("node/scripts/l1-scenario"))
+        .arg(env!("CARGO_BIN_EXE_monai"))
+        .arg(net.url.trim_end_matches("/v1"))
+        .env("MONAI_HOME", &net.home)
+        .env("MONAI_DEVNET_DIR", net._dir.path().join("net"))
+        .status()
+        .unwrap();
+    assert!(status.success(), "the scenario's last line says what is not true");
 }
 
 fn question(text: &str, max_tokens: u32, seed: Option<u64>) -> Value {

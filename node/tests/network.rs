@@ -331,10 +331,15 @@ async fn a_running_sequencer_backs_itself_up() {
     assert_eq!(store(&live, "locked"), Some(5), "the running sequencer holds the lock");
     let sequencer = net.sequencer.as_ref().unwrap();
     sequencer.signal("USR1");
-    let copy = std::path::PathBuf::from(sequencer.line("backup "));
-    assert_eq!(store(&copy, "copy of the copy"), Some(0));
-    // It goes on, and the copy holds the answer: put in the store's place, it gives the receipt.
+    let old = std::path::PathBuf::from(sequencer.line("backup "));
+    assert_eq!(store(&old, "copy of the copy"), Some(0));
+    // It goes on. A copy that holds all slots gives the receipt when it is put in the store's place; the older one
+    // would have slots signed again, and is refused (by the sequencer's own tests).
     assert_eq!(net.client.chat(&chat("And me", 8, Some(2))).await["object"], "chat.completion");
+    let sequencer = net.sequencer.as_ref().unwrap();
+    sequencer.signal("USR1");
+    let copy = std::path::PathBuf::from(sequencer.line("backup "));
+    assert_ne!(copy, old);
     net.sequencer.take().unwrap().kill();
     std::fs::remove_dir_all(&live).unwrap();
     std::fs::rename(&copy, &live).unwrap();

@@ -12,7 +12,7 @@ use monai_protocol::Fr;
 use rayon::prelude::*;
 
 use crate::model::ModelTensors;
-use crate::tree::{Layer, Leaves};
+use crate::tree::{Layer, Leaves, Run};
 use crate::witness::Witness;
 
 /// Stands for a leaf that is no entry until it has a denominator.
@@ -102,37 +102,72 @@ pub(crate) fn tables(s: &Statement, w: &Witness, m: &ModelTensors, f: &Fingerpri
 
 /// The tree of looked-up values.
 ///
+/// Values that are looked up in the range table alone are read where the witness keeps them; of all others the tree has
+/// the index of their entry.
+///
 /// # Errors
 /// [`VerifyError::Internal`] where the statement lacks a table.
-pub(crate) fn leaves(
+pub(crate) fn leaves<'a>(
+    s: &Statement,
+    w: &'a Witness,
+    m: &ModelTensors,
+    f: &Fingerprint,
+) -> Result<Leaves<'a>, VerifyError> {
+    let mut table = entries(s, m, f);
+    let place = |t: Table| s.leaves.tables.get(&t).ok_or(VerifyError::Internal("table"));
+    let range = place(Table::Range)?.start;
+    let mut order: Vec<_> = s.leaves.leaves.iter().collect();
+    order.sort_by_key(|(_, place)| place.start);
+    let mut runs = Vec::with_capacity(order.len());
+    for (leaf, leaves) in order {
+        let read = match leaf {
+            Leaf::Range(t) => Some(Run::Wide(w.slice(*t))).filter(|_| all_in_range(w.slice(*t))),
+            Leaf::Remainder(r) => Some(Run::Narrow(w.remainders.get(r).map_or(&[][..], Vec::as_slice))),
+            _ => None,
+        };
+        runs.push(match read {
+            Some(run) => run,
+            None => {
+                Run::Index(indices(s, w, m, f, *leaf, leaves.len(), place(leaf.table())?.start, &mut table))
+            }
+        });
+    }
+    Ok(Leaves::new(table, range, runs))
+}
+
+fn all_in_range(values: &[i32]) -> bool {
+    values.par_chunks(1 << 14).all(|piece| piece.iter().fold(0, |bits, v| bits | v) >> 16 == 0)
+}
+
+/// The entries of a group of leaves. Those that are none get an entry of their own.
+#[expect(clippy::too_many_arguments, reason = "all that tells where a group's values and entries are")]
+fn indices(
     s: &Statement,
     w: &Witness,
     m: &ModelTensors,
     f: &Fingerprint,
-) -> Result<Leaves, VerifyError> {
-    let mut table = entries(s, m, f);
-    let mut index = vec![0u32; s.leaves.leaf_len];
-    for (leaf, place) in &s.leaves.leaves {
-        let entries = s.leaves.tables.get(&leaf.table()).ok_or(VerifyError::Internal("table"))?;
-        let reader = Reader::new(s, w, *leaf);
-        let content = m.slice(Tensor::Content(leaf.table()));
-        let range = &mut index[place.start..place.start + place.len()];
-        range.par_chunks_mut(1 << 12).enumerate().for_each(|(piece, slots)| {
-            for (i, slot) in slots.iter_mut().enumerate() {
-                let columns = reader.columns((piece << 12) + i);
-                let found = entry(leaf.table(), columns, content).map(|e| (entries.start + e) as u32);
-                *slot = found.unwrap_or(NO_ENTRY);
-            }
-        });
-        if range.par_iter().any(|i| *i == NO_ENTRY) {
-            let merge = Merge::new(f);
-            for (i, slot) in range.iter_mut().enumerate().filter(|(_, slot)| **slot == NO_ENTRY) {
-                *slot = table.len() as u32;
-                table.push(merge.denominator(leaf.table(), reader.columns(i)));
-            }
+    leaf: Leaf,
+    len: usize,
+    first: usize,
+    table: &mut Vec<Fr>,
+) -> Vec<u32> {
+    let reader = Reader::new(s, w, leaf);
+    let content = m.slice(Tensor::Content(leaf.table()));
+    let mut index = vec![0u32; len];
+    index.par_chunks_mut(1 << 12).enumerate().for_each(|(piece, slots)| {
+        for (i, slot) in slots.iter_mut().enumerate() {
+            let found = entry(leaf.table(), reader.columns((piece << 12) + i), content);
+            *slot = found.map_or(NO_ENTRY, |e| (first + e) as u32);
+        }
+    });
+    if index.par_iter().any(|i| *i == NO_ENTRY) {
+        let merge = Merge::new(f);
+        for (i, slot) in index.iter_mut().enumerate().filter(|(_, slot)| **slot == NO_ENTRY) {
+            *slot = table.len() as u32;
+            table.push(merge.denominator(leaf.table(), reader.columns(i)));
         }
     }
-    Ok(Leaves { table, index })
+    index
 }
 
 /// The entry with these columns, if there is one.

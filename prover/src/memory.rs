@@ -1,13 +1,19 @@
 //! How much memory a proof needs, known before it is begun.
 //!
-//! An upper bound of what the stages hold at the same time, from the sizes of their arrays; `bench-proof` prints it beside
+//! An upper bound of what the stages hold at the same time, from the sizes of their arrays; `bench-proof` compares it with
 //! what was measured. What a model's artefact maps from its file is counted as well.
+//!
+//! What lives when, largest last: model, setup and witness from beginning to end; the logits of all outputs while they are
+//! traced; dense factors, one sum at a time; folded units in the reduction; the combined polynomial and its quotients in
+//! the opening; the fraction tree of the leaves, which decides the peak at all lengths.
 
 use monai_inference::ModelHeader;
 use monai_inference::ShapeError;
-use monai_inference::leaf::{LeafLayout, Remainder};
+use monai_inference::leaf::{Leaf, LeafLayout, Remainder};
 use monai_inference::shape::{Matrix, Shape};
 use monai_inference::tensor::{Layout, Owner, Tensor};
+
+use crate::tree;
 
 /// Bytes of a field element.
 const ELEMENT: u64 = 32;
@@ -39,11 +45,15 @@ impl MemoryEstimate {
         let len = |t: Tensor| witness.get(t).map_or(0, |p| p.len() as u64);
         let remainders: u64 = Remainder::ALL.iter().map(|r| len(r.shaped_as())).sum();
         let raw = len(Tensor::QueryKey) + len(Tensor::Gate) + len(Tensor::DownHi) + len(Tensor::NormY);
-        let leaves = wide(LeafLayout::new(shape).leaf_len);
+        let leaves = LeafLayout::new(shape);
+        // Leaves that are no plain 16-bit values have an index each.
+        let read = |leaf: &Leaf| matches!(leaf, Leaf::Range(_) | Leaf::Remainder(_));
+        let indices: u64 =
+            leaves.leaves.iter().filter(|(l, _)| !read(l)).map(|(_, place)| 4 * wide(place.len())).sum();
         let chunk = 1u64 << shape.chunk_bits;
         // Logits of all outputs, while they are traced.
         let logits = 8 * ((wide(shape.vocab_blocks) * 64) << shape.output_bits);
-        let tree = leaves * TREE_BYTES;
+        let tree = indices + tree::peak_bytes(leaves.leaf_len);
         // Dense factors of the widest sums: gate times up, the maximum's pointer, the selection.
         let factors = |n: u64, t: Tensor| n * ELEMENT * len(t);
         let sums = factors(6, Tensor::Gate).max(factors(3, Tensor::Weight)).max(factors(6, Tensor::LogitLo));
@@ -87,10 +97,6 @@ impl MemoryEstimate {
         BASE + self.model + self.setup + self.witness + self.stage
     }
 }
-
-/// What the leaves' fraction tree holds at its peak for each leaf: its index, and all layers from the second on, which are
-/// half a node in all, a node being two elements.
-const TREE_BYTES: u64 = 4 + ELEMENT + 2;
 
 /// The most positions, prompt and answer together, that a proof can have in `bytes` of memory; `None` where not even the
 /// shortest fits. Half of them are counted as output.

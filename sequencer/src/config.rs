@@ -20,6 +20,10 @@ pub struct SequencerConfig {
     pub listen: SocketAddr,
     /// Folder of the RocksDB store. Made if absent.
     pub data_dir: PathBuf,
+    /// An existing folder, best that of the key, for the file that notes how far slots have been signed, apart from the
+    /// store: a store that is behind it (wiped, or an old copy) is refused. Without it nothing notices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub marks_dir: Option<PathBuf>,
     /// The model store: a folder of artefacts under their identities.
     pub model_dir: PathBuf,
     /// The models served, at least one.
@@ -112,6 +116,9 @@ pub struct ApiKey {
 pub struct Operator {
     /// The hot key that signs hellos and responses.
     pub operator: Address,
+    /// Its slot in the registry, which leaves name it by; its position in the file if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<u16>,
     /// The cold key that owns the stake.
     pub owner: Address,
     /// Stake, own and delegated, in 10^-9 tokens, a decimal string.
@@ -153,10 +160,14 @@ impl Default for KeyLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Bytes of a request body. More is refused with 413 before it is read.
+    /// Bytes of a request body. More is refused with 413; up to 64 MiB of it are read and forgotten, so that the client
+    /// sees that.
     pub body_bytes: usize,
     /// Open TCP connections; further ones wait in the kernel's queue.
     pub connections: usize,
+    /// Of these, connections of one IPv4 address or one IPv6 network of 64 bits; further ones are told 429 and closed.
+    /// Behind a proxy, whose address all clients share, it is `connections`.
+    pub connections_per_ip: usize,
     /// Choices being answered at once, all keys together.
     pub concurrent: u32,
     /// `n`, and prompts in one completions request.
@@ -180,6 +191,7 @@ impl Default for Limits {
         Self {
             body_bytes: 4 << 20,
             connections: 4_096,
+            connections_per_ip: 512,
             concurrent: 256,
             choices: 16,
             stop_strings: 4,
@@ -212,7 +224,9 @@ pub struct Timeouts {
     pub hello_ms: u64,
     /// Silence after which a node connection is closed. Pings go out three times as often.
     pub heartbeat_ms: u64,
-    /// For a client to send its headers, and then its body.
+    /// For a client to send the headers of its next request; what comes slower, or not at all, is closed.
+    pub client_headers_ms: u64,
+    /// For a client to send its body.
     pub client_read_ms: u64,
     /// A client that takes nothing for this long is treated as gone.
     pub client_write_ms: u64,
@@ -233,6 +247,7 @@ impl Default for Timeouts {
             per_output_token_ms: 1_000,
             hello_ms: 10_000,
             heartbeat_ms: 15_000,
+            client_headers_ms: 10_000,
             client_read_ms: 30_000,
             client_write_ms: 30_000,
             keepalive_ms: 10_000,

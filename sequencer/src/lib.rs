@@ -28,7 +28,7 @@ pub use config::{
     ApiKey, Canary, Intervals, KeyLimits, Limits, Operator, Retention, SequencerConfig, ServedModel,
     StakesFile, Timeouts,
 };
-pub use l1::{BatchPoster, L1Config, L1Error, PostError};
+pub use l1::{BatchPoster, L1Config, L1Error, PostConfig, PostError};
 pub use ledger::LedgerError;
 pub use secret::{ApiKeyHash, Secret32};
 pub use server::{RunningSequencer, Sequencer, StartError};

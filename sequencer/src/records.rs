@@ -1,13 +1,15 @@
 //! What the store holds, as types. All are JSON; each says which column family it lives in.
 
 use monai_protocol::chain::ChainAnchor;
+use monai_protocol::emission::Cell;
 use monai_protocol::messages::{Attestation, Cancel, Intake, Progress, Response};
 use monai_protocol::receipt::{Attempt, Inclusion, Signed};
 use monai_protocol::{
-    Address, Beacon, ChainLink, EpochId, Lane, LaneRange, Leaf, ModelId, Request, Signature, Slot,
+    Address, Beacon, ChainLink, EpochId, Lane, LaneRange, Leaf, ModelId, NodeIndex, Request, Signature, Slot,
     SpeedTotal, Table,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 use crate::secret::ApiKeyHash;
 
@@ -118,6 +120,13 @@ pub(crate) struct BatchData {
     pub(crate) lanes: Vec<LaneRange>,
     pub(crate) leaves: Vec<Leaf>,
     pub(crate) speed: Vec<SpeedTotal>,
+}
+
+/// What the end of an epoch settled, for its proof on L1 (`settlements`): by model, what is shown about the node in each
+/// slot of the registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Settlement {
+    pub(crate) models: BTreeMap<ModelId, BTreeMap<NodeIndex, Cell>>,
 }
 
 /// Where the router stands (`meta`, key `clock`).

@@ -21,15 +21,21 @@ use crate::catalogue::Catalogue;
 use crate::clock::now_secs;
 use crate::config::{SequencerConfig, ms};
 use crate::hub::Hub;
-use crate::l1::L1;
+use crate::l1::{L1, Poster};
 use crate::ledger::open::LedgerSetup;
 use crate::ledger::registry::Registry;
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
 use crate::router::slots::Slots;
 use crate::router::{Router, RouterSetup};
-use crate::store::{Store, StoreError};
+use crate::store::{Marks, Store, StoreError};
 use crate::{canary, retention};
+
+/// For the last batch to be posted at the end.
+const LAST_POST: std::time::Duration = std::time::Duration::from_secs(10);
+/// Most leaves that `intervals.batch_leaves` may say where batches go to L1: one blob holds 1365, and a slot's attempts
+/// stay together.
+const MAX_L1_LEAVES: usize = monai_protocol::blob::LEAVES_PER_BLOB - 255;
 
 /// Why a sequencer does not start.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +84,7 @@ pub struct RunningSequencer {
     hub_closing: CancellationToken,
     server: JoinHandle<()>,
     background: TaskTracker,
+    poster: Option<Arc<Poster>>,
 }
 
 impl std::fmt::Debug for RunningSequencer {
@@ -117,6 +124,7 @@ impl Sequencer {
                 .await
                 .map_err(|_| StartError::Runtime)??
         };
+        let poster = poster(&config, &key, &opened.store)?;
         let hub_closing = CancellationToken::new();
         let hub = Arc::new(Hub::new(
             config.domain(),
@@ -144,6 +152,7 @@ impl Sequencer {
             limiter: Limiter::new(&keys, &config.limits),
             keys,
             router: router.clone(),
+            poster: poster.clone(),
             metrics: metrics.clone(),
             limits: config.limits,
             timeouts: config.timeouts,
@@ -157,7 +166,7 @@ impl Sequencer {
             tracing::warn!(slots = recovered, "closing slots that the last run left open");
         }
         let stop = CancellationToken::new();
-        let background = background(&config, &api, opened.l1, &stop)?;
+        let background = background(&config, &api, opened.l1, poster.clone(), &stop)?;
         let server = tokio::spawn(accept::serve(
             listener,
             routes(api.clone()),
@@ -167,7 +176,7 @@ impl Sequencer {
             ms(config.timeouts.shutdown_ms),
         ));
         tracing::info!(%addr, sequencer = %router.key.address(), "listening");
-        Ok(RunningSequencer { addr, api, stop: stop.drop_guard(), hub_closing, server, background })
+        Ok(RunningSequencer { addr, api, stop: stop.drop_guard(), hub_closing, server, background, poster })
     }
 }
 
@@ -195,7 +204,7 @@ impl RunningSequencer {
     /// Stops accepting, lets streams end until the deadline, cancels the rest, batches what is closed, and
     /// writes all down.
     pub async fn shutdown(self) {
-        let Self { api, stop, hub_closing, server, background, .. } = self;
+        let Self { api, stop, hub_closing, server, background, poster, .. } = self;
         // No new connection and no new request; answers go on.
         drop(stop);
         api.router.shutdown().await;
@@ -209,7 +218,27 @@ impl RunningSequencer {
             }
         });
         drop(last.await);
+        // The last batch should be on L1 while its epoch lasts, and who knows when the next start is.
+        if let Some(poster) = poster
+            && tokio::time::timeout(LAST_POST, poster.look()).await.is_err()
+        {
+            tracing::warn!("L1 did not take the last batches; the next start posts them");
+        }
     }
+}
+
+fn poster(
+    config: &SequencerConfig,
+    key: &Arc<SecretKey>,
+    store: &Arc<Store>,
+) -> Result<Option<Arc<Poster>>, StartError> {
+    let Some((l1, post)) = config.l1.as_ref().and_then(|l1| Some((l1, l1.post?))) else { return Ok(None) };
+    if config.intervals.batch_leaves > MAX_L1_LEAVES {
+        return Err(StartError::Config(format!("L1 takes at most {MAX_L1_LEAVES} leaves a batch")));
+    }
+    let prices = config.models.iter().map(|m| (m.id, (m.price_input, m.price_output))).collect();
+    let poster = Poster::new(l1, post, key.clone(), store.clone(), prices).map_err(LedgerError::from)?;
+    Ok(Some(Arc::new(poster)))
 }
 
 fn check(config: &SequencerConfig) -> Result<(), StartError> {
@@ -237,6 +266,7 @@ fn check(config: &SequencerConfig) -> Result<(), StartError> {
     let l = &config.limits;
     if l.body_bytes == 0
         || l.connections == 0
+        || l.connections_per_ip == 0
         || l.concurrent == 0
         || l.choices == 0
         || l.default_max_tokens == 0
@@ -255,7 +285,9 @@ fn check(config: &SequencerConfig) -> Result<(), StartError> {
 
 /// Everything that blocks: files are read and checked, chains derived.
 fn open(config: &SequencerConfig, key: Arc<SecretKey>, metrics: Arc<Metrics>) -> Result<Opened, StartError> {
-    let store = Arc::new(Store::open(&config.data_dir, &config.domain(), metrics.clone())?);
+    let marks = config.marks_dir.as_ref().map(|dir| Marks::path(dir, &key.address(), &config.domain()));
+    let store = Store::open(&config.data_dir, &config.domain(), marks.as_deref(), metrics.clone())?;
+    let store = Arc::new(store);
     let catalogue = Arc::new(Catalogue::load(&config.model_dir, &config.models)?);
     let l1 = l1(config, &metrics)?;
     let ledger = Arc::new(Ledger::open(LedgerSetup {
@@ -298,6 +330,7 @@ fn background(
     config: &SequencerConfig,
     api: &Arc<Api>,
     l1: Option<Arc<L1>>,
+    poster: Option<Arc<Poster>>,
     stop: &CancellationToken,
 ) -> Result<TaskTracker, StartError> {
     let tasks = TaskTracker::new();
@@ -313,6 +346,9 @@ fn background(
     until_stop(Box::pin(keep_ledger(api.clone(), ms(config.intervals.batch_ms))));
     if let Some(l1) = l1 {
         until_stop(Box::pin(l1.follow()));
+    }
+    if let Some(poster) = poster {
+        until_stop(Box::pin(poster.run()));
     }
     let router = api.router.clone();
     until_stop(Box::pin(async move {

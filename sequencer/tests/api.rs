@@ -392,3 +392,65 @@ async fn a_slow_body_and_a_slow_head_are_given_up() {
     let mut rest = Vec::new();
     silent.read_to_end(&mut rest).await.unwrap();
 }
+
+#[tokio::test]
+async fn texts_that_no_prompt_is_as_long_as_are_refused_unread() {
+    let (world, _peers) = World::with_peers().await;
+    // 256 positions of at most 4 bytes.
+    let long = "x".repeat(256 * 4 + 1);
+    let message = json!([{"role": "user", "content": long}]);
+    for (path, body, param) in [
+        ("/v1/completions", json!({"model": MODEL, "prompt": long}), "prompt"),
+        ("/v1/chat/completions", json!({"model": MODEL, "messages": message}), "messages"),
+        ("/tokenize", json!({"model": MODEL, "prompt": long}), "prompt"),
+    ] {
+        let answer = world.post(path, &body).await;
+        let status = answer.status().as_u16();
+        let answer: Value = answer.json().await.unwrap();
+        let error = &answer["error"];
+        let said = (status, error["code"].as_str().unwrap(), error["param"].as_str().unwrap());
+        assert_eq!(said, (400, "context_length_exceeded", param), "{path}");
+        let text = error["message"].as_str().unwrap();
+        assert!(text.contains("1024 bytes") && text.contains("1025 bytes"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn tokenising_counts_against_the_rate_of_ids() {
+    let (world, _peers) = World::with_peers().await;
+    let ask = async |path: &str, body: &Value| {
+        world.http.post(world.url(path)).bearer_auth(TIGHT_KEY).json(body).send().await.unwrap()
+    };
+    // The key has a hundred ids a minute. A text that is refused takes none of them.
+    let long = json!({"model": MODEL, "prompt": "x".repeat(2_000)});
+    let refused = ask("/tokenize", &long).await;
+    let left: u32 = refused.headers()["x-ratelimit-remaining-tokens"].to_str().unwrap().parse().unwrap();
+    assert_eq!((refused.status().as_u16(), left), (400, 100));
+    let text = json!({"model": MODEL, "prompt": "b".repeat(90)});
+    let first = ask("/tokenize", &text).await;
+    assert!(first.status().is_success());
+    let left: u32 = first.headers()["x-ratelimit-remaining-tokens"].to_str().unwrap().parse().unwrap();
+    assert!(left <= 20, "{left}");
+    let second = ask("/tokenize", &text).await;
+    assert_eq!(second.status().as_u16(), 429);
+    let error: Value = second.json().await.unwrap();
+    assert_eq!(error["error"]["type"], "tokens");
+}
+
+#[tokio::test]
+async fn whoever_sends_too_much_sees_the_answer() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let world = World::start().await;
+    // A client that writes all before it reads, as the simplest do.
+    let mut stream = tokio::net::TcpStream::connect(world.addr()).await.unwrap();
+    let body = vec![b' '; 10 << 20];
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&body).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("request_too_large"), "{answer}");
+}

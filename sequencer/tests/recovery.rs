@@ -186,3 +186,20 @@ async fn many_streams_at_once_fill_consecutive_slots() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_wiped_store_does_not_sign_slots_again() {
+    let (mut world, peers) = World::with_peers().await;
+    world.ask("/v1/chat/completions", &chat(4)).await;
+    drop(peers);
+    world.sequencer.take().unwrap().shutdown().await;
+    let kept = world.config.data_dir.with_extension("kept");
+    std::fs::rename(&world.config.data_dir, &kept).unwrap();
+    let refused = monai_sequencer::Sequencer::start(world.config.clone()).await.unwrap_err();
+    let said = refused.to_string();
+    assert!(said.contains("up to 1 (") && said.contains("the store has given 0"), "{said}");
+    // The store that gave the slot goes on.
+    std::fs::remove_dir_all(&world.config.data_dir).unwrap();
+    std::fs::rename(&kept, &world.config.data_dir).unwrap();
+    monai_sequencer::Sequencer::start(world.config.clone()).await.unwrap();
+}

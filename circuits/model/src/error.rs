@@ -20,6 +20,9 @@ pub enum ModelError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A folder, a pipe or a device where a file should be.
+    #[error("{0}: not a regular file")]
+    NotAFile(PathBuf),
     /// A GGUF file is malformed or holds something that is not supported.
     #[error("GGUF: {0}")]
     Gguf(#[from] GgufError),

@@ -1,6 +1,7 @@
 //! The floating-point model that import reads: what a GGUF file and a Hugging Face folder have in common.
 
 use std::fmt;
+use std::fs::File;
 use std::path::Path;
 
 use crate::artefact::{PairOrder, TextConfig};
@@ -91,6 +92,14 @@ impl FloatArch {
 /// As [`crate::gguf::GgufModel::open`] and [`crate::hf::HfModel::open`].
 pub fn open(path: &Path) -> Result<Box<dyn FloatModel>, ModelError> {
     Ok(if path.is_dir() { Box::new(HfModel::open(path)?) } else { Box::new(GgufModel::open(path)?) })
+}
+
+/// Opens a regular file for reading. Pipes would block whoever opens them, and devices have no end.
+pub(crate) fn regular(path: &Path) -> Result<File, ModelError> {
+    if !std::fs::metadata(path).map_err(ModelError::io(path))?.is_file() {
+        return Err(ModelError::NotAFile(path.to_owned()));
+    }
+    File::open(path).map_err(ModelError::io(path))
 }
 
 /// A tensor by its role. Matrices are `[rows, cols]`, row-major, a row an output channel.

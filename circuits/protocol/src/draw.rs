@@ -5,6 +5,7 @@ use crate::field::{self, Fr};
 use crate::hash::{Tag, hash};
 use crate::types::{Address, Beacon, ChainLink, Digest, EpochId, Lane, ModelId, NodeIndex, Retry, Slot};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Most nodes in a table. Leaves could index 65,536; receipts carry whole tables, so less is allowed
 /// until they carry paths instead.
@@ -16,6 +17,8 @@ pub const MAX_WEIGHT: u128 = 1 << 96;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableEntry {
+    /// The node's slot in the registry, which leaves name it by: L1 knows slots, and no order of addresses.
+    pub slot: NodeIndex,
     /// The node's operator key.
     pub node: Address,
     /// A_i · min(S_c, S_i), an integer; the node's probability is this over the table's total.
@@ -23,7 +26,7 @@ pub struct TableEntry {
     pub weight: u128,
 }
 
-/// The table of an epoch and model: strictly ascending addresses, positive weights.
+/// The table of an epoch and model: strictly ascending addresses, distinct slots, positive weights.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Table {
@@ -44,6 +47,9 @@ pub enum DrawError {
     /// Entries are not strictly ascending by address.
     #[error("table entry {0} is out of order or repeated")]
     Order(usize),
+    /// Two entries have one slot.
+    #[error("table entry {0} has the slot of another")]
+    Slot(usize),
     /// A weight is zero or too large.
     #[error("weight of table entry {0} is out of range")]
     Weight(usize),
@@ -73,7 +79,7 @@ pub struct DrawInputs {
 }
 
 impl Table {
-    /// Checks order, size and weights.
+    /// Checks order, size, slots and weights.
     ///
     /// # Errors
     /// The first violation.
@@ -81,7 +87,11 @@ impl Table {
         if self.entries.is_empty() || self.entries.len() > MAX_TABLE_NODES {
             return Err(DrawError::TableSize(self.entries.len()));
         }
+        let mut slots = BTreeSet::new();
         for (i, e) in self.entries.iter().enumerate() {
+            if !slots.insert(e.slot) {
+                return Err(DrawError::Slot(i));
+            }
             if e.weight == 0 || e.weight > MAX_WEIGHT {
                 return Err(DrawError::Weight(i));
             }
@@ -98,33 +108,37 @@ impl Table {
         self.entries.iter().fold(0, |t, e| t.saturating_add(e.weight))
     }
 
-    /// The index of a node.
+    /// The entry of a node.
+    #[must_use]
+    pub fn entry(&self, node: &Address) -> Option<&TableEntry> {
+        self.entries.get(self.entries.binary_search_by_key(node, |e| e.node).ok()?)
+    }
+
+    /// The slot of a node.
     #[must_use]
     pub fn index_of(&self, node: &Address) -> Option<NodeIndex> {
-        let i = self.entries.binary_search_by_key(node, |e| e.node).ok()?;
-        u16::try_from(i).ok().map(NodeIndex)
+        self.entry(node).map(|e| e.slot)
     }
 
-    /// The node at an index.
+    /// The node in a slot.
     #[must_use]
-    pub fn node(&self, index: NodeIndex) -> Option<Address> {
-        self.entries.get(usize::from(index.0)).map(|e| e.node)
+    pub fn node(&self, slot: NodeIndex) -> Option<Address> {
+        self.entries.iter().find(|e| e.slot == slot).map(|e| e.node)
     }
 
-    /// hash(Table, [epoch, model hi, model lo, n, node_0, weight_0, ...]).
+    /// hash(Table, [epoch, model hi, model lo, n, slot_0, node_0, weight_0, ...]).
     #[must_use]
     pub fn digest(&self) -> Digest {
         let [hi, lo] = self.model.limbs();
         let mut inputs = vec![Fr::from(self.epoch.0), hi, lo, Fr::from(self.entries.len() as u64)];
         for e in &self.entries {
-            inputs.push(e.node.to_field());
-            inputs.push(Fr::from(e.weight));
+            inputs.extend([Fr::from(u64::from(e.slot.0)), e.node.to_field(), Fr::from(e.weight)]);
         }
         Digest(hash(Tag::Table, &inputs))
     }
 }
 
-/// Draws the node of an attempt: the one function of sequencer, auditor and circuit.
+/// Draws the slot of an attempt's node: the one function of sequencer, auditor and circuit.
 ///
 /// Attempt 0 draws from the whole table. Attempt r draws from the table without the nodes of
 /// attempts 0..r of the same slot, so the attempts of a slot are one weighted order without
@@ -142,7 +156,7 @@ pub fn draw(inputs: &DrawInputs, table: &Table, retry: Retry) -> Result<NodeInde
     draw_order(inputs, table, retry).map(|order| order.last().copied().unwrap_or(NodeIndex(0)))
 }
 
-/// The nodes of attempts 0..=retry, in order.
+/// The slots of the nodes of attempts 0..=retry, in order.
 ///
 /// # Errors
 /// Those of [`draw`].
@@ -166,8 +180,7 @@ pub fn draw_order(inputs: &DrawInputs, table: &Table, retry: Retry) -> Result<Ve
         }
         tried[chosen] = true;
         remaining -= table.entries[chosen].weight;
-        // At most MAX_TABLE_NODES entries, so the index fits 16 bits.
-        order.push(NodeIndex(chosen as u16));
+        order.push(table.entries[chosen].slot);
     }
     Ok(order)
 }

@@ -8,7 +8,7 @@ use crate::score::{
     Performance, Weights, allocation_score, capped, normalised_speed, raw_speed, raw_uptime, stake_median,
     stake_quantile, table_weight,
 };
-use crate::types::{Address, EpochId, ModelId};
+use crate::types::{Address, EpochId, ModelId, NodeIndex};
 use crate::weights::{self, Medians};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeStake {
+    /// Its slot in the registry; no two nodes of a snapshot have the same.
+    pub slot: NodeIndex,
     /// The cold key that owns the stake.
     pub owner: Address,
     /// Own and delegated stake, 10^-9 tokens, decimal string.
@@ -30,7 +32,7 @@ pub struct NodeStake {
     pub models: BTreeSet<ModelId>,
 }
 
-/// Stakes at the end of an epoch, by node (operator key).
+/// Stakes that count in an epoch, by node (operator key).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StakeSnapshot {
@@ -95,7 +97,8 @@ pub struct ModelState {
     pub records: BTreeMap<Address, NodeRecord>,
     /// The table of the running epoch; `None` if no node qualifies.
     pub current: Option<Table>,
-    /// The table of the next epoch, fixed one epoch ahead.
+    /// The table of the next epoch. Its scores are settled an epoch ahead, its stakes are those of the snapshot that
+    /// was last seen until [`EpochState::with_stakes`] puts in those that count.
     pub next: Option<Table>,
     /// The pot.
     pub pot: Pot,
@@ -109,7 +112,7 @@ pub struct EpochState {
     pub epoch: EpochId,
     /// By model.
     pub models: BTreeMap<ModelId, ModelState>,
-    /// What the epoch before paid, by model; claimable after all windows.
+    /// What the epoch before paid, by model, and what its proof shows on L1; claimable after all windows.
     pub paid: BTreeMap<ModelId, Payout>,
 }
 
@@ -127,6 +130,20 @@ impl EpochState {
             })
             .collect();
         Self { epoch: EpochId(0), models, paid: BTreeMap::new() }
+    }
+
+    /// The same with the next epoch's tables made again, from the stakes and parameters that count in it.
+    ///
+    /// What counts in an epoch is settled when its first block comes, and so before its beacon, which is a value of
+    /// that block. Scores use epochs up to the one before the running one, as ever: only they are needed early.
+    #[must_use]
+    pub fn with_stakes(&self, snapshot: &StakeSnapshot, parameters: &Parameters) -> Self {
+        let mut state = self.clone();
+        let epoch = EpochId(self.epoch.0.saturating_add(1));
+        for (id, m) in &mut state.models {
+            m.next = build_table(epoch, id, m, snapshot, parameters);
+        }
+        state
     }
 
     /// The table that the running epoch draws from.
@@ -150,7 +167,8 @@ impl ModelState {
 }
 
 /// Ends the running epoch e: renews performance, medians and weights from its counters, pays it, and
-/// fixes the table of epoch e + 2. Table e + 1, fixed an epoch ago, becomes current.
+/// settles the scores in the table of epoch e + 2. Table e + 1 becomes current. `snapshot` holds the stakes of epoch e;
+/// those of e + 1 were put into its table by [`EpochState::with_stakes`].
 ///
 /// Pure: equal inputs give equal states, on every machine. Models are those of the old state and of
 /// the snapshot; a new model starts with initial weights and its table two epochs later.
@@ -165,6 +183,8 @@ pub fn transition(
     let ids: BTreeSet<ModelId> =
         state.models.keys().chain(snapshot.nodes.values().flat_map(|n| n.models.iter())).copied().collect();
     let none = BTreeMap::new();
+    // An epoch without a draw is settled on L1 as idle: nothing is added to any pot.
+    let idle = counters.models.is_empty();
     let mut next = EpochState {
         epoch: EpochId(closing.0.saturating_add(1)),
         models: BTreeMap::new(),
@@ -173,7 +193,8 @@ pub fn transition(
     for id in ids {
         let mut m = state.models.get(&id).cloned().unwrap_or_else(|| ModelState::new(parameters));
         let counted = counters.models.get(&id).unwrap_or(&none);
-        let (payout, pot) = settle(&m.pot, m.current.as_ref(), counted, snapshot, parameters);
+        let table = m.current.as_ref().filter(|_| !idle);
+        let (mut payout, pot) = settle(&m.pot, table, counted, snapshot, parameters);
         m.pot = pot;
         let observed = observe(&mut m.records, counted, snapshot, parameters);
         m.weights = weights::step(&m.weights, &m.medians, &observed, parameters);
@@ -181,6 +202,10 @@ pub fn transition(
             uptime: observed.uptime.or(m.medians.uptime),
             speed: observed.speed.or(m.medians.speed),
         };
+        for entry in m.current.iter().flat_map(|t| &t.entries) {
+            let record = m.records.get(&entry.node).copied().unwrap_or_default();
+            payout.cells.entry(entry.node).or_default().measured(record.uptime, record.speed);
+        }
         m.records.retain(|node, _| snapshot.nodes.contains_key(node));
         let table = build_table(EpochId(closing.0.saturating_add(2)), &id, &mut m, snapshot, parameters);
         m.current = std::mem::replace(&mut m.next, table);
@@ -231,27 +256,27 @@ fn build_table(
     snapshot: &StakeSnapshot,
     parameters: &Parameters,
 ) -> Option<Table> {
-    let staked: Vec<(Address, u64)> = snapshot
+    let staked: Vec<(Address, u64, NodeIndex)> = snapshot
         .nodes
         .iter()
         .filter(|(_, n)| n.stake >= parameters.stake_floor && n.exposure <= n.stake && n.models.contains(id))
-        .map(|(node, n)| (*node, n.stake))
+        .map(|(node, n)| (*node, n.stake, n.slot))
         .collect();
     let out = excluded(epoch, &staked, &mut m.records, parameters);
     let speeds: Vec<(u64, u64)> = staked
         .iter()
-        .filter(|(node, _)| !out.contains(node))
-        .filter_map(|(node, stake)| Some((m.records.get(node)?.speed?, capped(*stake, parameters))))
+        .filter(|(node, ..)| !out.contains(node))
+        .filter_map(|(node, stake, _)| Some((m.records.get(node)?.speed?, capped(*stake, parameters))))
         .collect();
     let reference = stake_quantile(&speeds, 9, 10);
     let mut entries: Vec<TableEntry> = staked
         .iter()
-        .filter(|(node, _)| !out.contains(node))
-        .map(|(node, stake)| {
+        .filter(|(node, ..)| !out.contains(node))
+        .map(|(node, stake, slot)| {
             let record = m.records.get(node).copied().unwrap_or_default();
             let n = performance(&record, reference, parameters);
             let score = allocation_score(&m.weights, n, *stake, parameters);
-            TableEntry { node: *node, weight: table_weight(score, *stake, parameters) }
+            TableEntry { slot: *slot, node: *node, weight: table_weight(score, *stake, parameters) }
         })
         .filter(|e| e.weight > 0)
         .collect();
@@ -282,13 +307,13 @@ pub fn performance(
 /// The nodes that are out for uptime. Those whose quarantine is over return as newcomers.
 fn excluded(
     epoch: EpochId,
-    staked: &[(Address, u64)],
+    staked: &[(Address, u64, NodeIndex)],
     records: &mut BTreeMap<Address, NodeRecord>,
     parameters: &Parameters,
 ) -> BTreeSet<Address> {
     let mut out = BTreeSet::new();
     let (mut out_stake, mut all_stake) = (0u64, 0u64);
-    for (node, stake) in staked {
+    for (node, stake, _) in staked {
         let held = capped(*stake, parameters);
         all_stake = all_stake.saturating_add(held);
         let Some(record) = records.get_mut(node) else { continue };

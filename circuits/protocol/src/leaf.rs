@@ -21,7 +21,7 @@ pub struct Meta {
     pub slot: Slot,
     /// The lane, bits 64..96.
     pub lane: Lane,
-    /// The node's index in the epoch's table of the model, bits 96..112.
+    /// The node's slot in the registry that the epoch's table was made from, bits 96..112.
     pub node: NodeIndex,
     /// Prompt ids, bits 112..132.
     pub n_in: u32,

@@ -3,7 +3,7 @@
 //! Solidity and documents read the same values from [`Parameters::export`]. Governance changes values
 //! within bounds; a change never reaches a batch that is already committed.
 
-use crate::fixed::ONE;
+use crate::fixed::{ONE, WAD};
 use crate::types::Amount;
 use serde::{Deserialize, Serialize};
 
@@ -144,8 +144,8 @@ parameters! {
         "No pot for a model with less capped stake in its table.";
     emission_min_operators: u64 = 2, [1, 1_000], "owners",
         "No pot for a model with fewer owners in its table: a lone node must not mint.";
-    treasury_share: u64 = ONE / 40, [0, ONE / 5], "Q32",
-        "Share of what is paid that goes to the governance treasury (white paper: initially 2.5%).";
+    treasury_share: u64 = WAD / 40, [0, WAD / 5], "10^-18",
+        "Share of what is paid that goes to the governance treasury (white paper: initially 2.5%). In L1's unit, because amounts are computed there.";
     epoch_seconds: u64 = 3_600, [10, 604_800], "seconds",
         "Length of an epoch.";
     audit_rate: u64 = ONE / 50, [ONE / 10_000, ONE], "Q32",

@@ -49,7 +49,7 @@ integer_newtype!(
     EpochId, u64
 );
 integer_newtype!(
-    /// The position of a node in the table of an epoch and model.
+    /// The slot of a node in the registry that tables are made from. A table holds some of the slots.
     NodeIndex, u16
 );
 integer_newtype!(

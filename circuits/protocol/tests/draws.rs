@@ -12,7 +12,7 @@ fn table(weights: &[u128]) -> Table {
     let entries = weights
         .iter()
         .enumerate()
-        .map(|(i, w)| TableEntry { node: Address([i as u8 + 1; 20]), weight: *w })
+        .map(|(i, w)| TableEntry { slot: NodeIndex(i as u16), node: Address([i as u8 + 1; 20]), weight: *w })
         .collect();
     Table { epoch: EpochId(1), model: ModelId([3; 32]), entries }
 }

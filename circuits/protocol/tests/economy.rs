@@ -17,12 +17,14 @@ fn node(i: usize) -> Address {
     Address(a)
 }
 
-fn staked(owner: u8, stake: u64) -> NodeStake {
-    NodeStake { owner: Address([owner; 20]), stake, exposure: 0, models: BTreeSet::from([MODEL]) }
+fn staked(slot: usize, owner: u8, stake: u64) -> NodeStake {
+    let slot = NodeIndex(slot as u16);
+    NodeStake { slot, owner: Address([owner; 20]), stake, exposure: 0, models: BTreeSet::from([MODEL]) }
 }
 
 fn network(stakes: &[u64]) -> StakeSnapshot {
-    let nodes = stakes.iter().enumerate().map(|(i, s)| (node(i), staked(i as u8, *s * STAKE_UNIT))).collect();
+    let nodes =
+        stakes.iter().enumerate().map(|(i, s)| (node(i), staked(i, i as u8, *s * STAKE_UNIT))).collect();
     StakeSnapshot { nodes }
 }
 
@@ -68,18 +70,17 @@ proptest! {
         let mut snapshot = StakeSnapshot::default();
         let mut records = BTreeMap::new();
         for (i, (stake, uptime, speed)) in others.iter().enumerate() {
-            snapshot.nodes.insert(node(1000 + i), staked(1, stake * STAKE_UNIT));
+            snapshot.nodes.insert(node(1000 + i), staked(1000 + i, 1, stake * STAKE_UNIT));
             records.insert(node(1000 + i), record(*uptime, *speed));
         }
         let share = |parts: &[u64]| {
             let (mut s, mut r) = (snapshot.clone(), records.clone());
             for (i, part) in parts.iter().enumerate() {
-                s.nodes.insert(node(i), staked(2, *part));
+                s.nodes.insert(node(i), staked(i, 2, *part));
                 r.insert(node(i), record(own.0, own.1));
             }
             let Some(t) = table_with(&s, &r, &p) else { return (U256::ZERO, U256::from(1)) };
-            let mine: u128 = (0..parts.len()).filter_map(|i| t.index_of(&node(i)))
-                .map(|i| t.entries[usize::from(i.0)].weight).sum();
+            let mine: u128 = (0..parts.len()).filter_map(|i| t.entry(&node(i))).map(|e| e.weight).sum();
             (U256::from(mine), U256::from(t.total()))
         };
         let mut points: Vec<u64> = cuts.iter().map(|c| (c * total as f64) as u64).collect();
@@ -228,10 +229,11 @@ fn pots_are_conserved_and_not_paid_by_volume() {
     let s1 = transition(&s0, &c(10), &snapshot, &p);
     let paid = &s1.paid[&MODEL];
     let sum = paid.nodes.values().map(|a| a.0).sum::<u128>() + paid.treasury.0;
-    assert_eq!(sum + s1.models[&MODEL].pot.carry.0, pot.schedule.0, "nothing appears or is lost");
+    let left = pot.schedule.0 - sum - s1.models[&MODEL].pot.carry.0;
+    assert!(left <= 2, "nothing appears, and no more is lost than a unit a node: {left}");
     // Node 0 answered all, node 1 half of its draws, with equal stakes; node 2 was never drawn.
     let (a, b) = (paid.nodes[&node(0)].0, paid.nodes[&node(1)].0);
-    assert!(a / 2 - b <= 1 && !paid.nodes.contains_key(&node(2)), "{a} {b}");
+    assert!((a / 2).abs_diff(b) < 100_000 && !paid.nodes.contains_key(&node(2)), "{a} {b}");
     // 2.5% of what is paid goes to the treasury.
     assert!((paid.treasury.0 as f64 / sum as f64 - 0.025).abs() < 1e-9);
     // A thousand times the volume pays the same.
@@ -242,6 +244,51 @@ fn pots_are_conserved_and_not_paid_by_volume() {
     let s2 = transition(&s1, &c(10), &snapshot, &p);
     let more = s2.paid[&MODEL].nodes[&node(0)].0;
     assert!(more > a);
+}
+
+#[test]
+fn what_l1_is_shown_follows_from_table_and_counters() {
+    let p = Parameters::default();
+    let snapshot = network(&[2_000, 2_000, 4_000]);
+    let s0 = genesis(&snapshot, &p);
+    let s1 = transition(&s0, &counters(&[(0, served(9, 1, 9_000)), (1, served(2, 8, 2_000))]), &snapshot, &p);
+    let cells = &s1.paid[&MODEL].cells;
+    let t = s0.table(&MODEL).unwrap();
+    let share = |i: usize, answered: u128, drawn: u128| {
+        let w = t.entry(&node(i)).unwrap().weight;
+        (U256::from(fixed::WAD) * U256::from(w * answered) / U256::from(t.total() * drawn)).to::<u64>()
+    };
+    assert_eq!(cells[&node(0)].share, share(0, 9, 10));
+    assert_eq!(cells[&node(1)].share, share(1, 2, 10));
+    assert_eq!(cells[&node(0)].speed, 64_000_000_000, "64 ids a second, in thousandths of a millionth");
+    assert!(cells[&node(1)].uptime.abs_diff(fixed::WAD / 5) < 1_000_000_000);
+    // Never drawn, so not measured: no share, and nothing that could be held against it.
+    assert_eq!(cells[&node(2)], emission::Cell { share: 0, uptime: fixed::WAD, speed: 0 });
+    // Nothing at all happened: no pot grows, and there is nothing to show.
+    let idle = transition(&s1, &EpochCounters::default(), &snapshot, &p);
+    assert_eq!(idle.models[&MODEL].pot.carry, s1.models[&MODEL].pot.carry);
+    assert!(idle.paid[&MODEL].nodes.is_empty());
+}
+
+#[test]
+fn stakes_that_count_take_their_place_before_the_beacon() {
+    let p = Parameters::default();
+    let s0 = transition(
+        &genesis(&network(&[2_000, 2_000]), &p),
+        &counters(&[(0, served(20, 0, 20_000)), (1, served(16, 4, 32_000))]),
+        &network(&[2_000, 2_000]),
+        &p,
+    );
+    let later = network(&[6_000, 2_000, 2_000]);
+    let s1 = s0.with_stakes(&later, &p);
+    assert_eq!(s1, s1.with_stakes(&later, &p), "the same stakes change nothing more");
+    let (t, old) = (s1.models[&MODEL].next.clone().unwrap(), s0.models[&MODEL].next.clone().unwrap());
+    assert_eq!((t.epoch, t.entries.len(), old.entries.len()), (old.epoch, 3, 2));
+    assert!(t.entry(&node(0)).unwrap().weight > 3 * old.entry(&node(0)).unwrap().weight);
+    assert_eq!(t.entry(&node(1)).unwrap().weight, old.entry(&node(1)).unwrap().weight, "scores stay");
+    assert_eq!(s1.models[&MODEL].current, s0.models[&MODEL].current, "the running epoch's table stays");
+    let s2 = transition(&s1, &EpochCounters::default(), &later, &p);
+    assert_eq!(s2.models[&MODEL].current.as_ref(), Some(&t));
 }
 
 #[test]
@@ -256,7 +303,7 @@ fn busy_draws_cost_earnings_but_no_uptime() {
         &p,
     );
     let paid = &s.paid[&MODEL].nodes;
-    assert!(paid[&node(1)].0 / 2 - paid[&node(0)].0 <= 1);
+    assert!((paid[&node(1)].0 / 2).abs_diff(paid[&node(0)].0) < 100_000);
     assert_eq!(s.models[&MODEL].records[&node(0)].uptime, Some(ONE));
 }
 

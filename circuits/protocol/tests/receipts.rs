@@ -182,6 +182,29 @@ fn errors_name_the_field() {
 }
 
 #[test]
+fn a_receipt_has_each_running_hash_that_its_node_signed() {
+    let mut w = World::new(5);
+    let [full, _] = w.complete();
+    full.check(&w.anchors(), NOW).unwrap();
+    let given = full.attestation.message.resumed_from;
+    let mut cut = 0;
+    for (i, p) in full.progress.iter().enumerate() {
+        let mut r = full.clone();
+        r.progress.remove(i);
+        let e = r.check(&w.anchors(), NOW);
+        if p.message.up_to / 64 > given / 64 {
+            cut += 1;
+            let said = e.unwrap_err().to_string();
+            assert!(said.contains(&format!("running hash at {}", p.message.up_to)), "{said}");
+        } else {
+            // Blocks that another node had streamed need not be signed by this one.
+            e.unwrap();
+        }
+    }
+    assert!(cut > 0, "{given} of {} ids were another's", full.output.len());
+}
+
+#[test]
 fn foreign_signatures_are_refused_everywhere() {
     let mut w = World::new(5);
     let [full, _] = w.complete();
@@ -271,7 +294,10 @@ fn a_slot_reassigned_by_the_true_sequencer_contradicts_its_batch_and_the_draw() 
     let d = w.domain;
     let node = w.nodes[&full.attestation.message.node].clone();
     moved.attempts.clear();
-    moved.progress.clear();
+    moved.progress.iter_mut().for_each(|p| {
+        p.message.slot = Slot(2);
+        *p = sign(p.message.clone(), &d, &node);
+    });
     moved.intake.message.slot = Slot(2);
     moved.intake = sign(moved.intake.message, &d, &w.sequencer);
     moved.response.message.slot = Slot(2);

@@ -142,8 +142,40 @@ fn compute() -> Value {
                     Some(full.inclusion.as_ref().unwrap().header.signature)),
             ],
         },
+        "emission": emission(&w),
         "beacon": {"epoch": 5, "insecure_devnet_beacon": insecure_devnet_beacon(EpochId(5))},
         "receipt": full,
+    })
+}
+
+/// An epoch of the vectors' table, as `Emissions` pays it: the pot of the first epoch, three nodes drawn of five.
+fn emission(w: &World) -> Value {
+    let table = w.table();
+    let p = Parameters::default();
+    let counts = [(40, 0, 0), (17, 3, 1), (0, 9, 0)];
+    let counters: std::collections::BTreeMap<_, _> = table
+        .entries
+        .iter()
+        .zip(counts)
+        .map(|(e, (answered, missed, busy))| {
+            (e.node, NodeCounters { answered, missed, busy, tokens: 64 * answered, millis: 1_000 * answered })
+        })
+        .collect();
+    let pot = emission::Pot::initial(&p);
+    let (payout, next) = emission::settle(&pot, Some(&table), &counters, &w.snapshot, &p);
+    let earned: u64 = payout.cells.values().map(|c| c.share).sum();
+    json!({
+        "pot": pot.schedule, "treasury_share": p.treasury_share.to_string(),
+        "total_weight": table.total().to_string(),
+        "rows": payout.nodes.iter().map(|(node, amount)| {
+            let (e, c) = (table.entry(node).unwrap(), counters[node]);
+            json!({
+                "slot": e.slot, "weight": e.weight.to_string(), "counters": c,
+                "share": payout.cells[node].share.to_string(), "pays": amount,
+            })
+        }).collect::<Vec<_>>(),
+        "earned": earned.to_string(), "paid": Amount(pot.schedule.0 - next.carry.0),
+        "treasury": payout.treasury, "carry": next.carry,
     })
 }
 

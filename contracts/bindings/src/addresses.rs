@@ -91,8 +91,8 @@ impl Addresses {
     pub fn load(path: impl AsRef<Path>) -> Result<Self, AddressesError> {
         let path = path.as_ref();
         let shown = || path.display().to_string();
-        let text = fs::read_to_string(path)
-            .map_err(|source| AddressesError::Read { path: shown(), source })?;
+        let text =
+            fs::read_to_string(path).map_err(|source| AddressesError::Read { path: shown(), source })?;
         serde_json::from_str(&text).map_err(|source| AddressesError::Parse { path: shown(), source })
     }
 

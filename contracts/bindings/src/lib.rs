@@ -46,5 +46,15 @@ contract!(payments, Payments, "abi/Payments.json", "Sessions, subscriptions and 
 contract!(timelock, MonaiTimelock, "abi/MonaiTimelock.json", "The timelock.");
 contract!(governor, MonaiGovernor, "abi/MonaiGovernor.json", "The governor.");
 contract!(halo2_adapter, Halo2Adapter, "abi/Halo2Adapter.json", "Adapter for generated verifiers.");
-contract!(insecure_verifier, InsecureVerifier, "abi/InsecureVerifier.json", "Development stand-in for all verifiers.");
-contract!(insecure_stablecoin, InsecureStablecoin, "abi/InsecureStablecoin.json", "Development stand-in for a stablecoin.");
+contract!(
+    insecure_verifier,
+    InsecureVerifier,
+    "abi/InsecureVerifier.json",
+    "Development stand-in for all verifiers."
+);
+contract!(
+    insecure_stablecoin,
+    InsecureStablecoin,
+    "abi/InsecureStablecoin.json",
+    "Development stand-in for a stablecoin."
+);

@@ -3,7 +3,9 @@ pragma solidity ^0.8.28;
 
 import {Profiles} from "../../script/Profiles.sol";
 import {Disputes} from "../../src/Disputes.sol";
+import {Emissions} from "../../src/Emissions.sol";
 import {System} from "../../src/System.sol";
+import {EpochRecord, EpochStatus, Row} from "../../src/interfaces/IEpochs.sol";
 import {IDisputes} from "../../src/interfaces/IDisputes.sol";
 import {Param} from "../../src/interfaces/IParameters.sol";
 import {Batch, BatchHeader, IRollup, Opening} from "../../src/interfaces/IRollup.sol";
@@ -152,6 +154,61 @@ contract ProtocolTest is World {
         }
     }
 
+    // ------------------------------------------------------------------------------------- emission
+
+    /// @dev Shares of an epoch that Rust settled, paid by the contract to the unit that Rust says.
+    function test_emission_pays_what_rust_settles() public {
+        Emissions pays = _emissions();
+        uint256[] memory earned = new uint256[](1);
+        earned[0] = _uint(".emission.earned");
+        vm.expectCall(sys.token, abi.encodeCall(token.transfer, (sys.treasury, _uint(".emission.treasury"))));
+        vm.prank(sys.epochs);
+        pays.closeEpoch(0, earned, 3);
+        eq(pays.potOf(0, 0), _uint(".emission.pot"), "pot");
+        eq(pays.carryOf(0), _uint(".emission.carry"), "carried over");
+        eq(_uint(".emission.pot") - pays.carryOf(0), _uint(".emission.paid"), "paid");
+        uint256 n;
+        for (; vm.keyExistsJson(json, _rowAt(n)); ++n) {
+            uint256[] memory cells = new uint256[](1);
+            cells[0] = _uint(string.concat(_rowAt(n), ".share"));
+            uint16 slot = uint16(_uint(string.concat(_rowAt(n), ".slot")));
+            uint256 amount = _uint(string.concat(_rowAt(n), ".pays"));
+            address operator = address(uint160(0x5107 + slot));
+            vm.mockCall(sys.operators, abi.encodeCall(operators.slotOf, (operator)), abi.encode(slot));
+            vm.mockCall(sys.operators, abi.encodeCall(operators.operatorAt, (slot, 0)), abi.encode(operator));
+            vm.expectCall(sys.staking, abi.encodeCall(staking.distribute, (operator, 0, 0, amount)));
+            pays.claim(operator, Row(slot, cells, new uint256[](0)), new bytes32[](0));
+        }
+        eq(n, 2, "a node that answered nothing is not among them");
+    }
+
+    /// @dev Emissions whose surroundings say only what an epoch's payment asks.
+    function _emissions() private returns (Emissions pays) {
+        string memory devnet = vm.readFile("config/devnet.json");
+        pays = new Emissions(
+            sys,
+            new Emissions.Allocation[](0),
+            _uint(".emission.pot"),
+            vm.parseJsonUint(devnet, ".decay"),
+            vm.parseJsonUint(devnet, ".potCap")
+        );
+        eq(parameters.get(Param.TreasuryShare), _uint(".emission.treasury_share"), "treasury's share");
+        EpochRecord memory record = EpochRecord(EpochStatus.Proved, 0, 0);
+        vm.mockCall(sys.token, abi.encodePacked(token.mint.selector), "");
+        vm.mockCall(sys.token, abi.encodePacked(token.transfer.selector), abi.encode(true));
+        vm.mockCall(sys.models, abi.encodePacked(models.emissionWeight.selector), abi.encode(1e18));
+        vm.mockCall(sys.staking, abi.encodePacked(staking.getPastTotalSupply.selector), abi.encode(1e27));
+        vm.mockCall(sys.staking, abi.encodePacked(staking.distribute.selector), "");
+        vm.mockCall(sys.operators, abi.encodePacked(operators.isKnown.selector), abi.encode(true));
+        vm.mockCall(sys.operators, abi.encodePacked(operators.registeredFrom.selector), abi.encode(0));
+        vm.mockCall(sys.epochs, abi.encodePacked(epochs.record.selector), abi.encode(record));
+        vm.mockCall(sys.epochs, abi.encodePacked(epochs.requireRow.selector), "");
+    }
+
+    function _rowAt(uint256 i) private pure returns (string memory) {
+        return string.concat(".emission.rows[", vm.toString(i), "]");
+    }
+
     // ----------------------------------------------------------------------------------- parameters
 
     struct Same {
@@ -165,7 +222,8 @@ contract ProtocolTest is World {
     uint256 private constant Q32 = 1 << 32;
 
     /// @dev Parameters that contracts and Rust share, with their units: 2^32 and 10^18 stand for one,
-    /// stake is in 10^-9 tokens there and 10^-18 here, speed in 10^-3 and 10^-18 ids a second.
+    /// stake is in 10^-9 tokens there and 10^-18 here, speed in 10^-3 and 10^-18 ids a second. The treasury's share has
+    /// one unit in both, since amounts must agree to the last one.
     function _shared() private pure returns (Same[] memory s) {
         s = new Same[](14);
         s[0] = Same("alpha_stake", Param.AlphaStake, Q32, 1e18, false);
@@ -179,7 +237,7 @@ contract ProtocolTest is World {
         s[8] = Same("clock_agreement", Param.CountersignTolerance, 1, 1, false);
         s[9] = Same("emission_min_stake", Param.EmissionMinStake, 1, 1e9, false);
         s[10] = Same("emission_min_operators", Param.EmissionMinOperators, 1, 1, false);
-        s[11] = Same("treasury_share", Param.TreasuryShare, Q32, 1e18, false);
+        s[11] = Same("treasury_share", Param.TreasuryShare, 1, 1, false);
         s[12] = Same("audit_rate", Param.AuditRate, Q32, 1e18, false);
         s[13] = Same("audit_beacon_delay", Param.BeaconDelay, 1, 1, true);
     }

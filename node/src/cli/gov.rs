@@ -125,9 +125,12 @@ pub enum ProposeCommand {
     Report {
         /// The operator
         operator: String,
-        /// JSON: {"epoch", "model", "row": {"slot", "cells", "fees"}, "proof"}; the row's Merkle proof in that epoch
-        #[arg(long, value_name = "FILE")]
-        evidence: PathBuf,
+        /// A proved epoch, whose row is read from L1
+        #[arg(long, required_unless_present = "evidence")]
+        epoch: Option<u64>,
+        /// JSON instead: {"epoch", "model", "row": {"slot", "cells", "fees"}, "proof"}; the row's Merkle proof
+        #[arg(long, value_name = "FILE", conflicts_with = "epoch")]
+        evidence: Option<PathBuf>,
         /// Text, reward, and whether for real
         #[command(flatten)]
         proposal: ProposalText,

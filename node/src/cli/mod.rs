@@ -8,8 +8,8 @@ mod chain;
 mod gov;
 mod keep;
 mod layered;
-mod prove;
 mod pay;
+mod prove;
 mod serve;
 mod stake;
 
@@ -18,8 +18,8 @@ pub use chain::ChainArgs;
 pub use gov::{Ballot, GovCommand, ProposalArgs, ProposalText, ProposeCommand};
 pub use keep::{KeysCommand, ModelCommand, PasswordArgs, StoreCommand};
 pub use layered::Layered;
-pub use prove::{ProveArgs, SetupArgs, VerifyArgs};
 pub use pay::{SessionCommand, SubscribeArgs};
+pub use prove::{ProveArgs, SetupArgs, VerifyArgs};
 pub use serve::{DevnetOptions, EngineKind, NodeOptions, SequencerOptions};
 pub use stake::{ClaimArgs, DelegateArgs, RedelegateArgs, StakeArgs, UnbondArgs, WithdrawArgs};
 
@@ -38,9 +38,9 @@ Examples:
 Options may also stand in monai.toml (this folder, then MONAI_HOME) under the command's name, or in
 the environment as MONAI_...; a flag wins over the environment, which wins over the file.
 
-Exit codes: 0 done, 1 a check failed or an answer is wrong, 2 usage or configuration,
-3 a model, key or anchors file is missing, 4 the other side is unreachable or refused,
-5 this machine failed (port taken, disk, permissions).";
+Exit codes: 0 done, 1 a check failed or an answer is wrong, 2 usage, configuration, or a file that
+is not what it should be, 3 a model, key, anchors or other file is missing, 4 the other side is
+unreachable or refused, 5 this machine failed (port taken, wrong password, disk, child process).";
 
 /// MonAI: open language models answered by drawn nodes, with receipts that anyone can re-execute.
 #[derive(Parser, Debug)]

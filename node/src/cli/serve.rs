@@ -101,6 +101,12 @@ pub struct NodeOptions {
     /// Anchors that name the chain and the rollup [default: MONAI_HOME/devnet/anchors.json]
     #[arg(long, env = "MONAI_ANCHORS", value_name = "FILE")]
     pub anchors: Option<PathBuf>,
+    /// JSON-RPC endpoint of L1: the log then says each epoch how this node stands there [default: don't look]
+    #[arg(long, env = "MONAI_RPC", value_name = "URL", requires = "l1_addresses")]
+    pub l1_rpc: Option<String>,
+    /// Address file of the deployment
+    #[arg(long, env = "MONAI_ADDRESSES", value_name = "FILE")]
+    pub l1_addresses: Option<PathBuf>,
     /// Threads of the engine [default: one a physical core]
     #[arg(long, env = "MONAI_NODE_THREADS")]
     pub threads: Option<usize>,
@@ -142,6 +148,8 @@ layered!(NodeOptions {
     key,
     password_file,
     anchors,
+    l1_rpc,
+    l1_addresses,
     threads,
     kv_mib,
     max_streams,

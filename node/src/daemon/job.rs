@@ -239,7 +239,8 @@ impl Answering {
         let cancel = Cancel { request: self.request, up_to: order.up_to };
         let signed = cancel.verify(&self.service.domain, signature, self.job.request.user).is_ok();
         let request = &self.job.request;
-        let ended = |ids| self.service.model(&request.model).is_some_and(|m| m.engine.ended(&request.params, ids));
+        let ended =
+            |ids| self.service.model(&request.model).is_some_and(|m| m.engine.ended(&request.params, ids));
         if signed && self.ids.get(..order.up_to as usize).is_some_and(|ids| !ended(ids)) {
             return Ok(Some(order.up_to));
         }

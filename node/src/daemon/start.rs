@@ -8,11 +8,13 @@ use crate::engine::{AnyEngine, EngineOptions};
 use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::keys::{KeyFolder, PasswordSource, unlock};
+use crate::l1::watch::{Place, keep_watch};
 use crate::models::ModelStore;
 use crate::stop::{StopSources, stop_signal};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// Streams of each model where nothing else is said.
 const DEFAULT_MAX_STREAMS: u16 = 8;
@@ -39,10 +41,13 @@ pub async fn run(options: NodeOptions, home: &Home) -> Result<()> {
     let password = PasswordSource { file: options.password_file.clone() }.get(&path.display().to_string())?;
     let key = unlock(&path, &password)?;
     let models = load(&options, home)?;
+    let served = models.keys().copied().collect();
     let credits = u32::from(options.max_streams.unwrap_or(DEFAULT_MAX_STREAMS));
     let service =
         Service::new(key, anchors.domain(), models, credits, options.max_tokens_per_second, &home.slots())?;
     tracing::info!(node = %service.address(), "ready to dial");
+    // Ends with this function: it only reads and tells.
+    let _watch = watch(&options, service.address().into(), served);
     let desk = prove_desk(&options, home).await?;
     let drain = stop_signal(StopSources { stdin: options.stop_with_stdin });
     let deadline = Duration::from_secs(options.drain_seconds.unwrap_or(DEFAULT_DRAIN_SECONDS));
@@ -56,6 +61,18 @@ pub async fn run(options: NodeOptions, home: &Home) -> Result<()> {
             Err(Error::Local(error.to_string()))
         }
     }
+}
+
+/// Tells how the node stands on L1, where that is known.
+fn watch(
+    options: &NodeOptions,
+    hot: alloy_primitives::Address,
+    served: BTreeSet<monai_protocol::ModelId>,
+) -> Option<JoinSet<()>> {
+    let place = Place { rpc: options.l1_rpc.clone()?, addresses: options.l1_addresses.clone()? };
+    let mut task = JoinSet::new();
+    task.spawn(keep_watch(place, hot, served));
+    Some(task)
 }
 
 /// The queue of proofs, where one is asked for.

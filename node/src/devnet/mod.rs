@@ -64,7 +64,9 @@ pub async fn run(options: DevnetOptions, home: &Home) -> Result<()> {
     } else {
         let tools = l1::Tools::find(options.contracts.as_deref()).await?;
         let port = options.l1_port.unwrap_or(l1::DEFAULT_PORT);
-        Some(l1::start(&layout, &tools, port, &keys, &models).await?)
+        let commitments = home.commitments();
+        let wanted = l1::Wanted { keys: &keys, models: &models, commitments: &commitments };
+        Some(l1::start(&layout, &tools, port, wanted).await?)
     };
     let place = l1.as_ref().map(|l1| Place { rpc: l1.rpc.clone(), rollup: l1.addresses.rollup.into() });
     let engine = options.engine.unwrap_or_default();
@@ -80,20 +82,24 @@ pub async fn run(options: DevnetOptions, home: &Home) -> Result<()> {
     let url = format!("http://{listen}/v1");
     let endpoint = Endpoint::new(&url, Some(crate::chat::DEFAULT_API_KEY.into()))?;
     let outcome = supervise(&layout, &mut children, &endpoint, &models[0].name, place.as_ref(), stop).await;
-    // All at once: each gets its patience, and nodes drain while the sequencer still takes their answers.
     eprintln!("stopping");
     let chain = if with_chain { children.pop() } else { None };
+    stop_all(children, chain).await;
+    outcome
+}
+
+/// Stops the sequencer, the nodes, then the chain. The sequencer lets streams end and has those cancelled that don't:
+/// nodes that were gone before could not sign that, and the slots would stay open.
+async fn stop_all(children: Vec<Running>, chain: Option<Running>) {
     let mut children = children.into_iter();
-    let sequencer = children.next();
-    futures_util::future::join_all(children.map(|c| c.stop(STOP_PATIENCE))).await;
-    if let Some(sequencer) = sequencer {
+    if let Some(sequencer) = children.next() {
         sequencer.stop(STOP_PATIENCE).await;
     }
+    futures_util::future::join_all(children.map(|c| c.stop(STOP_PATIENCE))).await;
     // Last, so that nobody saw it go away. It writes its state now.
     if let Some(chain) = chain {
         chain.stop(STOP_PATIENCE).await;
     }
-    outcome
 }
 
 /// Keeps two devnets out of one folder.
@@ -191,5 +197,30 @@ async fn supervise(
         ended = serve => ended,
         // The sender lives in a task of this runtime, so this is the order to stop.
         _ = stop.wait_for(|s| *s) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_sequencer_ends_before_the_nodes_and_they_before_the_chain() {
+        let dir = tempfile::tempdir().unwrap();
+        let ends = dir.path().join("ends");
+        // Each ends when its input does, and says so; without an order, the sequencer would be the last to say it.
+        let child = |name: &str, wait: &str| {
+            let script = format!("cat >/dev/null; sleep {wait}; echo {name} >> {}", ends.display());
+            Running::start(Plan {
+                name: name.into(),
+                program: Some("/bin/sh".into()),
+                arguments: vec!["-c".into(), script],
+                log: dir.path().join(format!("{name}.log")),
+            })
+            .unwrap()
+        };
+        let children = vec![child("sequencer", "0.3"), child("node", "0.1"), child("node", "0.1")];
+        stop_all(children, Some(child("chain", "0"))).await;
+        assert_eq!(std::fs::read_to_string(&ends).unwrap(), "sequencer\nnode\nnode\nchain\n");
     }
 }

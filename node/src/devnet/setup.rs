@@ -112,6 +112,7 @@ fn write_stakes(layout: &Layout, keys: &Keys) -> Result<()> {
         operators: operators
             .map(|((node, owner), stake)| Operator {
                 operator: node.address,
+                slot: None,
                 owner: owner.address,
                 stake: stake * TOKEN,
                 models: None,
@@ -162,6 +163,8 @@ fn write_network(layout: &Layout, wiring: &Wiring<'_>) -> Result<()> {
                 "rpc": l1.rpc,
                 "addresses": layout.addresses().display().to_string(),
                 "confirmations": CONFIRMATIONS,
+                // The devnet's verifiers take anything that is stamped.
+                "post": {"insecure_proofs": true},
             });
         }
         None => network["stakes_file"] = layout.stakes().display().to_string().into(),
@@ -182,6 +185,10 @@ fn write_node(layout: &Layout, key: &StoredKey, speed: &Speed, wiring: &Wiring<'
         "threads": speed.threads,
         "engine": wiring.engine.as_str(),
     });
+    if let Some(l1) = &wiring.l1 {
+        node["l1-rpc"] = l1.rpc.clone().into();
+        node["l1-addresses"] = layout.addresses().display().to_string().into();
+    }
     if let Some(rate) = speed.tokens_per_second {
         node["max-tokens-per-second"] = rate.into();
     }
@@ -208,7 +215,8 @@ fn write_anchors(layout: &Layout, sequencer: &StoredKey, wiring: &Wiring<'_>) ->
             final_before: EpochId(0),
             max_attempts: parameters.max_attempts,
             clock_agreement_ms: parameters.clock_agreement,
-            insecure_devnet: true,
+            // With an L1, beacons are its blocks' prevRandao, and are taken from what is published.
+            insecure_devnet: wiring.l1.is_none(),
         });
     // Models of earlier runs stay registered: their receipts are still to be audited.
     trust.models.extend(wiring.models.iter().map(|m| m.id));

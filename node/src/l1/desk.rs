@@ -6,8 +6,8 @@ use crate::cli::ChainArgs;
 use crate::error::{Error, Result};
 use crate::home::Home;
 use alloy_primitives::{Address, U256};
-use alloy_provider::{Provider as _, RootProvider};
-use alloy_rpc_types_eth::{BlockId, TransactionReceipt};
+use alloy_provider::RootProvider;
+use alloy_rpc_types_eth::TransactionReceipt;
 use monai_contracts::governor::MonaiGovernor;
 use monai_contracts::operators::Operators;
 use monai_contracts::parameters::Parameters;
@@ -61,23 +61,19 @@ impl<'a> Desk<'a> {
         Operators::new(self.chain.addresses.operators, self.chain.provider.clone())
     }
 
+    /// The time of the newest block, Unix seconds.
+    pub(super) async fn now(&self) -> Result<u64> {
+        self.chain.now().await
+    }
+
     /// The epoch of the newest block.
     pub(super) async fn epoch(&self) -> Result<u64> {
-        let block = self
-            .chain
-            .provider
-            .get_block(BlockId::latest())
-            .await
-            .map_err(|e| self.chain.away(&e))?
-            .ok_or_else(|| self.chain.away(&"no block"))?;
-        Ok(self.chain.addresses.epoch_at(block.header.timestamp))
+        Ok(self.chain.addresses.epoch_at(self.now().await?))
     }
 
     /// When an epoch begins, as text.
     pub(super) async fn when(&self, epoch: u64) -> Result<String> {
-        let block =
-            self.chain.provider.get_block(BlockId::latest()).await.map_err(|e| self.chain.away(&e))?;
-        let now = block.map_or(0, |b| b.header.timestamp);
+        let now = self.now().await?;
         let wait = self.chain.addresses.epoch_start(epoch).saturating_sub(now);
         Ok(format!("epoch {epoch} (in {wait} s)"))
     }

@@ -3,6 +3,7 @@
 use super::amount::{TOKEN_DECIMALS, parse, tokens};
 use super::desk::Desk;
 use super::plan::Plan;
+use super::rows::ProvedEpoch;
 use super::{model, params};
 use crate::cli::{Ballot, ChainArgs, GovCommand, ProposalText, ProposeCommand};
 use crate::error::{Error, FileContext as _, Result};
@@ -27,6 +28,8 @@ const STATES: [&str; 8] =
 const KINDS: [&str; 4] = ["adopt-model", "hardware", "methodology", "report"];
 /// An epoch that never comes: the largest that the contracts can name.
 const NEVER: u64 = (1 << 48) - 1;
+/// Position of `UptimeMinimum`.
+const UPTIME_MINIMUM: u8 = 42;
 /// Position of `ProposalBond` in the contract's parameters.
 const PROPOSAL_BOND: u8 = 36;
 
@@ -148,10 +151,14 @@ async fn calls(desk: &Desk<'_>, command: &ProposeCommand, home: &Home) -> Result
             let call = Parameters::setCall { params, values };
             Calls { kind: 2, target: a.parameters, data: call.abi_encode().into(), evidence: none }
         }
-        ProposeCommand::Report { operator, evidence, .. } => {
+        ProposeCommand::Report { operator, evidence, epoch, .. } => {
             let operator = desk.operator(operator).await?;
             let call = Operators::jailCall { operator };
-            let evidence = read_evidence(evidence, operator)?;
+            let evidence = match (evidence, epoch) {
+                (Some(path), _) => read_evidence(path, operator)?,
+                (None, Some(epoch)) => find_evidence(desk, operator, *epoch).await?,
+                (None, None) => return Err(Error::Usage("give --epoch, or --evidence with a file".into())),
+            };
             Calls { kind: 3, target: a.operators, data: call.abi_encode().into(), evidence }
         }
     })
@@ -182,6 +189,32 @@ fn read_evidence(path: &std::path::Path, operator: Address) -> Result<MonaiGover
         model: file.model,
         row: MonaiGovernor::Row { slot: file.row.slot, cells: file.row.cells, fees: file.row.fees },
         proof: file.proof,
+    })
+}
+
+/// The row of a proved epoch in which the operator's uptime for some model was below the minimum.
+async fn find_evidence(desk: &Desk<'_>, operator: Address, epoch: u64) -> Result<MonaiGovernor::Evidence> {
+    let failed = |e| desk.chain.call_failed(e);
+    let e = U48::saturating_from(epoch);
+    let parameters = Parameters::new(desk.chain.addresses.parameters, desk.chain.provider.clone());
+    let operators = Operators::new(desk.chain.addresses.operators, desk.chain.provider.clone());
+    let least = parameters.valueAt(UPTIME_MINIMUM, e).call().await.map_err(failed)?;
+    let slot = operators.slotOf(operator).call().await.map_err(failed)?;
+    let served = operators.servedAt(operator, e).call().await.map_err(failed)?;
+    let lists = ProvedEpoch::read(&desk.chain, epoch).await?;
+    let row = lists
+        .and_then(|l| l.row(slot))
+        .ok_or_else(|| Error::Invalid(format!("epoch {epoch} is not proved, or had no slot {slot}")))?;
+    let low = |m: &usize| served.bit(*m) && row.uptime(*m).is_some_and(|u| U256::from(u) < least);
+    let model = (0..row.cells.len()).find(low).ok_or_else(|| {
+        Error::Invalid(format!("epoch {epoch} shows no uptime of {operator} below {}", tokens(least)))
+    })?;
+    Ok(MonaiGovernor::Evidence {
+        operator,
+        epoch: e,
+        model: U256::from(model),
+        row: MonaiGovernor::Row { slot, cells: row.cells, fees: row.fees },
+        proof: row.proof,
     })
 }
 

@@ -8,6 +8,8 @@
 //! | [`fault`] | errors of the contracts as sentences |
 //! | [`amount`], [`params`], [`model`], [`typed`] | amounts, parameters, models; messages that are signed |
 //! | [`enrol`] | registering an operator |
+//! | [`rows`] | what a proved epoch says about a node |
+//! | [`watch`] | what L1 says about this node |
 //! | [`stake`], [`pay`], [`govern`] | the commands |
 
 pub(crate) mod amount;
@@ -20,8 +22,10 @@ mod params;
 mod pay;
 pub(crate) mod place;
 pub(crate) mod plan;
+mod rows;
 mod stake;
 pub(crate) mod typed;
+pub(crate) mod watch;
 
 pub(crate) use govern::gov;
 pub(crate) use pay::{session, subscribe};

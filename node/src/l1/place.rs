@@ -8,6 +8,7 @@ use crate::keys::{KeyFolder, PasswordSource, describe, unlock};
 use alloy_network::EthereumWallet;
 use alloy_primitives::Address;
 use alloy_provider::{DynProvider, Provider as _, ProviderBuilder, RootProvider};
+use alloy_rpc_types_eth::BlockId;
 use alloy_signer_local::PrivateKeySigner;
 use monai_contracts::{Addresses, AddressesError};
 use monai_protocol::SecretKey;
@@ -39,6 +40,12 @@ impl Chain {
             )));
         }
         Ok(chain)
+    }
+
+    /// The time of the newest block, Unix seconds.
+    pub(crate) async fn now(&self) -> Result<u64> {
+        let block = self.provider.get_block(BlockId::latest()).await.map_err(|e| self.away(&e))?;
+        block.map(|b| b.header.timestamp).ok_or_else(|| self.away(&"no block"))
     }
 
     /// The chain that a command names: by its options, else the devnet's.

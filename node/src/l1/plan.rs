@@ -31,12 +31,14 @@ pub(crate) struct Step {
     pub(crate) says: String,
     to: Address,
     data: Bytes,
+    /// Gas that must be left over while it runs, beyond what the trial used.
+    spare: u64,
 }
 
 impl Step {
     /// A call of a contract.
     pub(crate) fn new(says: impl Into<String>, to: Address, call: &impl SolCall) -> Self {
-        Self { says: says.into(), to, data: call.abi_encode().into() }
+        Self { says: says.into(), to, data: call.abi_encode().into(), spare: 0 }
     }
 }
 
@@ -57,6 +59,17 @@ impl Plan {
     /// Adds a transaction.
     pub(crate) fn step(&mut self, says: impl Into<String>, to: Address, call: &impl SolCall) {
         self.steps.push(Step::new(says, to, call));
+    }
+
+    /// The same for a contract that wants gas to be left over.
+    pub(crate) fn step_sparing(
+        &mut self,
+        says: impl Into<String>,
+        to: Address,
+        call: &impl SolCall,
+        spare: u64,
+    ) {
+        self.steps.push(Step { spare, ..Step::new(says, to, call) });
     }
 
     /// Adds something to know.
@@ -109,18 +122,44 @@ pub(crate) async fn carry_out(
     Ok(receipts)
 }
 
+/// One call of a trial.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Called {
+    return_data: Bytes,
+    gas_used: U64,
+    status: U64,
+}
+
+/// What a view answers once a plan has been carried out, without carrying it out.
+///
+/// # Errors
+/// Those of the plan's trial; an answer that is none.
+pub(crate) async fn afterwards<C: SolCall>(
+    plan: &Plan,
+    chain: &Chain,
+    from: Address,
+    to: Address,
+    view: &C,
+) -> Result<C::Return> {
+    let mut asking = plan.clone();
+    asking.step("look at what follows", to, view);
+    let called = try_all(&asking, chain, from).await?;
+    let data = called.last().map(|c| c.return_data.clone()).unwrap_or_default();
+    C::abi_decode_returns(&data).map_err(|e| chain.away(&e))
+}
+
 /// Runs all transactions on the newest state, in order, without sending them.
 async fn attempt(plan: &Plan, chain: &Chain, from: Address) -> Result<Trial> {
-    #[derive(Debug, Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Call {
-        return_data: Bytes,
-        gas_used: U64,
-        status: U64,
-    }
+    let calls = try_all(plan, chain, from).await?;
+    let gas_price = chain.provider.get_gas_price().await.map_err(|e| chain.away(&e))?;
+    Ok(Trial { gas: calls.iter().map(|c| c.gas_used.to::<u64>()).collect(), gas_price })
+}
+
+async fn try_all(plan: &Plan, chain: &Chain, from: Address) -> Result<Vec<Called>> {
     #[derive(Debug, Deserialize)]
     struct Block {
-        calls: Vec<Call>,
+        calls: Vec<Called>,
     }
     let calls: Vec<Value> =
         plan.steps.iter().map(|s| json!({"from": from, "to": s.to, "input": s.data})).collect();
@@ -141,8 +180,7 @@ async fn attempt(plan: &Plan, chain: &Chain, from: Address) -> Result<Trial> {
             return Err(Error::Invalid(format!("{}: {}", step.says, fault::explain(&call.return_data))));
         }
     }
-    let gas_price = chain.provider.get_gas_price().await.map_err(|e| chain.away(&e))?;
-    Ok(Trial { gas: calls.iter().map(|c| c.gas_used.to::<u64>()).collect(), gas_price })
+    Ok(calls)
 }
 
 /// Signs and sends one transaction, and waits until it is in a block.
@@ -152,7 +190,7 @@ pub(crate) async fn send(
     account: &Account,
     gas: u64,
 ) -> Result<TransactionReceipt> {
-    let limit = gas.saturating_mul(GAS_MARGIN_PERCENT) / 100 + BASE_GAS;
+    let limit = (gas.saturating_mul(GAS_MARGIN_PERCENT) / 100 + BASE_GAS).saturating_add(step.spare);
     let request = TransactionRequest::default()
         .with_from(account.address)
         .with_to(step.to)

@@ -3,16 +3,28 @@
 use super::amount::{TOKEN_DECIMALS, parse, show, tokens};
 use super::desk::Desk;
 use super::enrol::{Enrolment, registration};
-use super::plan::Plan;
+use super::plan::{Plan, afterwards};
+use super::rows::ProvedEpoch;
 use crate::cli::{ClaimArgs, DelegateArgs, RedelegateArgs, StakeArgs, UnbondArgs, WithdrawArgs};
 use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::keys::{KeyFolder, PasswordSource, unlock};
 use alloy_primitives::aliases::U48;
-use alloy_primitives::{B256, U256};
+use alloy_primitives::{Address, B256, U256};
+use monai_contracts::audits::Audits;
+use monai_contracts::emissions::Emissions;
+use monai_contracts::epochs::Epochs;
+use monai_contracts::operators::Operators;
 use monai_contracts::staking::Staking;
 use monai_contracts::token::Token;
 
+/// Most transactions about rows that one command sends; the next one goes on.
+const MAX_ROWS: usize = 32;
+/// Gas that `Emissions` wants to be left before it pays a fee.
+const SPARE_PER_FEE: u64 = 600_000;
+/// States of an epoch, by the contract's numbers.
+const PROVED: u8 = 1;
+const IDLE: u8 = 2;
 /// The first stream that pays fees.
 const FIRST_FEE_STREAM: u64 = 2;
 
@@ -69,7 +81,6 @@ pub(crate) async fn delegate(args: DelegateArgs, home: &Home) -> Result<()> {
         .map_err(|e| desk.chain.call_failed(e))?;
     plan.note("operator's stake", format!("{} before this, as counted from the next epoch", tokens(now)));
     plan.note("counts from", desk.when(epoch + 1).await?);
-    plan.note("moves draws from", desk.when(epoch + 2).await?);
     plan.note("unbonding takes", format!("{} epochs", desk.unbonding().await?));
     desk.carry_out(&plan).await.map(drop)
 }
@@ -146,15 +157,13 @@ pub(crate) async fn claim(args: ClaimArgs, home: &Home) -> Result<()> {
         Some(name) => vec![stream(name)?],
         None => (0..FIRST_FEE_STREAM + assets.saturating_to::<u64>()).collect(),
     };
-    let mut plan = Plan::default();
+    let mut plan = vested_rows(&desk, operator).await?;
+    // What the rows pay in is there before it is asked for.
+    let rows = plan.clone();
     for number in streams {
         let id = U256::from(number);
-        let due = desk
-            .staking()
-            .claimable(operator, desk.from, id)
-            .call()
-            .await
-            .map_err(|e| desk.chain.call_failed(e))?;
+        let view = Staking::claimableCall { operator, account: desk.from, stream: id };
+        let due = afterwards(&rows, &desk.chain, desk.from, desk.chain.addresses.staking, &view).await?;
         if due.is_zero() && args.stream.is_none() {
             continue;
         }
@@ -168,10 +177,66 @@ pub(crate) async fn claim(args: ClaimArgs, home: &Home) -> Result<()> {
             &Staking::claimCall { operator, stream: id },
         );
     }
-    if plan.steps.is_empty() {
-        return Err(Error::Invalid("no stream has anything to pay to this account".into()));
+    if plan.steps.len() == rows.steps.len() {
+        return Err(Error::Invalid("no stream has anything to pay to this account yet".into()));
     }
     desk.carry_out(&plan).await.map(drop)
+}
+
+/// What has to come first: the operator's rows of proved epochs whose windows are over. Anybody may hand them in.
+async fn vested_rows(desk: &Desk<'_>, operator: Address) -> Result<Plan> {
+    let a = &desk.chain.addresses;
+    let failed = |e| desk.chain.call_failed(e);
+    let emissions = Emissions::new(a.emissions, desk.chain.provider.clone());
+    let epochs = Epochs::new(a.epochs, desk.chain.provider.clone());
+    let operators = Operators::new(a.operators, desk.chain.provider.clone());
+    let audits = Audits::new(a.audits, desk.chain.provider.clone());
+    let slot = operators.slotOf(operator).call().await.map_err(failed)?;
+    let held = audits.holdUntil(operator).call().await.map_err(failed)?;
+    let open = audits.openCount(operator).call().await.map_err(failed)?;
+    let now = U256::from(desk.now().await?);
+    let mut plan = Plan::default();
+    let mut epoch = emissions.nextClaim(operator).call().await.map_err(failed)?.to::<u64>();
+    let mut idle = 0u64;
+    while plan.steps.len() < MAX_ROWS && open.is_zero() {
+        let e = U48::saturating_from(epoch);
+        let record = epochs.record(e).call().await.map_err(failed)?;
+        match record.status {
+            IDLE => idle += 1,
+            PROVED => {
+                let vests = emissions.vestsAt(e).call().await.map_err(failed)?.max(held);
+                let mine = operators.operatorAt(slot, e).call().await.map_err(failed)? == operator;
+                let lists =
+                    if mine && now > vests { ProvedEpoch::read(&desk.chain, epoch).await? } else { None };
+                let Some(row) = lists.and_then(|l| l.row(slot)) else {
+                    if mine && now <= vests {
+                        let wait = (vests - now).saturating_to::<u64>() + 1;
+                        plan.note("next row vests", format!("epoch {epoch}, in {wait} s"));
+                    }
+                    break;
+                };
+                skip_idle(&mut plan, a.emissions, operator, &mut idle);
+                let spare = SPARE_PER_FEE.saturating_mul(row.fees.len() as u64 + 1);
+                let call = Emissions::claimCall {
+                    operator,
+                    row: Emissions::Row { slot, cells: row.cells, fees: row.fees },
+                    proof: row.proof,
+                };
+                plan.step_sparing(format!("pay out the row of epoch {epoch}"), a.emissions, &call, spare);
+            }
+            _ => break,
+        }
+        epoch += 1;
+    }
+    Ok(plan)
+}
+
+fn skip_idle(plan: &mut Plan, emissions: Address, operator: Address, idle: &mut u64) {
+    if *idle > 0 {
+        let call = Emissions::skipIdleCall { operator, most: U256::from(*idle) };
+        plan.step(format!("pass over {idle} epochs without batches"), emissions, &call);
+        *idle = 0;
+    }
 }
 
 /// Percent as a share, 10^18 for all.

@@ -1,7 +1,7 @@
 //! Import: a GGUF file or a Hugging Face folder becomes an artefact in the store.
 
 use super::{ModelStore, Note, StoredModel};
-use crate::error::{Error, FileContext as _, Result};
+use crate::error::{FileContext as _, Result};
 use monai_model::gguf::GgufModel;
 use monai_model::quantise::{self, ImportOptions, Progress};
 use monai_model::source::FloatModel;
@@ -17,7 +17,7 @@ pub struct Imported {
 /// Imports `source` and keeps it.
 ///
 /// # Errors
-/// [`Error::Model`] for a source that is malformed, of an unsupported kind, or that breaks a bound.
+/// [`crate::error::Error::Model`] for a source that is malformed, of an unsupported kind, or that breaks a bound.
 pub fn import(
     store: &ModelStore,
     source: &Path,
@@ -25,16 +25,15 @@ pub fn import(
     max_positions: Option<usize>,
     progress: &dyn Progress,
 ) -> Result<Imported> {
-    let model = |e: monai_model::ModelError| Error::Model(e.to_string());
     let metadata = std::fs::metadata(source).at(source)?;
     let name = name.or_else(|| file_stem(source));
     let options = ImportOptions { name, max_positions };
     let (float, source_sha256): (Box<dyn FloatModel>, String) = if metadata.is_dir() {
-        (Box::new(monai_model::hf::HfModel::open(source).map_err(model)?), String::new())
+        (Box::new(monai_model::hf::HfModel::open(source)?), String::new())
     } else {
-        (Box::new(GgufModel::open(source).map_err(model)?), crate::devnet::sha256(source)?)
+        (Box::new(GgufModel::open(source)?), crate::devnet::sha256(source)?)
     };
-    let mut made = quantise::import(float.as_ref(), &options, progress).map_err(model)?;
+    let mut made = quantise::import(float.as_ref(), &options, progress)?;
     let note = Note { name: made.name.clone(), source_sha256, max_positions };
     Ok(Imported { stored: store.add(&mut made, note)? })
 }

@@ -57,7 +57,7 @@ impl StoredModel {
     /// # Errors
     /// A file that is not this model.
     pub fn load(&self) -> Result<Model> {
-        file::load(&self.path, Some(&self.id)).map_err(|e| Error::Model(e.to_string()))
+        Ok(file::load(&self.path, Some(&self.id))?)
     }
 }
 
@@ -82,7 +82,7 @@ impl ModelStore {
         if !self.dir.exists() {
             return Ok(Vec::new());
         }
-        let stored = self.open()?.list().map_err(|e| Error::Model(e.to_string()))?;
+        let stored = self.open()?.list()?;
         let mut models = Vec::with_capacity(stored.len());
         for s in stored {
             let note = read_note(&note_path(&s.path)).unwrap_or_default();
@@ -130,7 +130,7 @@ impl ModelStore {
     pub fn load(&self, wanted: &str) -> Result<Model> {
         let path = Path::new(wanted);
         if path.is_file() {
-            return file::load(path, None).map_err(|e| Error::Model(e.to_string()));
+            return Ok(file::load(path, None)?);
         }
         self.find(wanted)?.load()
     }
@@ -141,7 +141,7 @@ impl ModelStore {
     /// A folder that can't be written.
     pub fn add(&self, model: &mut Model, note: Note) -> Result<StoredModel> {
         let store = self.open()?;
-        let id = store.add(model).map_err(|e| Error::Model(e.to_string()))?;
+        let id = store.add(model)?;
         let path = store.path(&id);
         let text = serde_json::to_vec(&note).map_err(|e| Error::Local(e.to_string()))?;
         write_atomic(&note_path(&path), &text, false)?;
@@ -149,7 +149,7 @@ impl ModelStore {
     }
 
     fn open(&self) -> Result<Store> {
-        Store::open(&self.dir).map_err(|e| Error::Model(e.to_string()))
+        Ok(Store::open(&self.dir)?)
     }
 }
 

@@ -58,7 +58,9 @@ impl Catalogue {
         })?;
         let known = tokio::task::spawn_blocking(move || {
             let model = stored.load()?;
-            let codec = TextCodec::of(&model).map_err(|e| crate::error::Error::Model(e.to_string()))?;
+            let codec = TextCodec::of(&model)
+                .map_err(monai_model::ModelError::from)
+                .map_err(crate::error::Error::from)?;
             Ok::<_, crate::error::Error>(Arc::new(Known { model, codec }))
         })
         .await

@@ -152,7 +152,13 @@ fn body(ask: &Ask, request: &Request, signature: &Signature) -> Value {
 /// The prompt as ids, and its text if the client wants it echoed. The functions are the sequencer's
 /// own, so that the same body becomes the same ids on both sides.
 fn prompt(ask: &Ask, known: &Known) -> Result<(Vec<u32>, String), Fault> {
-    let wrong = |param, e: TextError| Fault::request(param, "invalid_value", e.to_string());
+    let wrong = |param, e: TextError| {
+        let code = match e {
+            TextError::TooLong { .. } => "context_length_exceeded",
+            _ => "invalid_value",
+        };
+        Fault::request(param, code, e.to_string())
+    };
     if ask.kind == Kind::Chat {
         let messages = openai::chat_messages(&ask.body)?;
         return Ok((known.codec.chat_ids(&messages).map_err(|e| wrong("messages", e))?, String::new()));

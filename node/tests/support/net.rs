@@ -42,6 +42,7 @@ impl Net {
                 .iter()
                 .map(|k| Operator {
                     operator: k.address(),
+                    slot: None,
                     owner: k.address(),
                     stake: 4_000 * monai_protocol::parameters::STAKE_UNIT,
                     models: None,

@@ -64,7 +64,7 @@ pub(crate) type Sum = bn256::G1;
 pub(crate) const RAW_POINT: usize = 64;
 
 /// A base-field element from its Montgomery limbs, which must be below the modulus.
-#[cfg(test)]
+#[cfg(any(test, target_arch = "x86_64"))]
 pub(crate) fn base_from_limbs(limbs: [u64; 4]) -> Base {
     Base::from_raw_bytes_unchecked(bytemuck::bytes_of(&limbs))
 }

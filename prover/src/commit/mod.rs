@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `srs/` | powers of tau: own file, public ceremonies, insecure development setup |
 //! | `chunk.rs` | values in their integer type, and commitments to them |
-//! | `msm/` | multi-scalar products: batched affine buckets, and the naive twin |
+//! | `msm/` | multi-scalar products: batched affine buckets, eight additions at once where the processor can, and the naive twin |
 //! | `fold.rs` | random linear combination of integer chunks, and its reference twin |
 //! | `open.rs` | Mercury openings |
 //! | `registration.rs` | all chunks of a model: resumable, with progress |

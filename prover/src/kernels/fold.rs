@@ -5,6 +5,8 @@ use rayon::prelude::*;
 
 use super::dot::{Accumulator, Unsigned, dot};
 use super::values::Values;
+#[cfg(target_arch = "x86_64")]
+use super::{fold_lanes, lanes};
 
 /// Units of `size` values, as tasks of at least `least` units.
 fn units<V: Values>(values: V, size: usize, least: usize) -> impl IndexedParallelIterator<Item = V> {
@@ -21,16 +23,54 @@ pub fn fold_low<V: Values>(values: V, x: &[Fr]) -> Vec<Fr> {
         return units(values, x.len(), 16).map(|unit| dot(unit, x)).collect();
     };
     let bias_times = prefix_sums(x).into_iter().map(|s| s * Fr::from(bias)).collect::<Vec<_>>();
-    units(values, x.len(), 16)
-        .map(|unit| {
-            let n = unit.count().min(x.len());
-            let mut acc = Unsigned::default();
-            for (i, x) in x.iter().enumerate().take(n) {
-                acc.add((unit.at(i) + bias) as u64, x);
-            }
-            acc.finish() - bias_times[n]
-        })
-        .collect()
+    let mut out = fold_low_eight(values, x, bias, bias_times[x.len()]);
+    let rest = values.part(out.len() * x.len(), values.count());
+    out.par_extend(units(rest, x.len(), 16).map(|unit| {
+        let n = unit.count().min(x.len());
+        let mut acc = Unsigned::default();
+        for (i, x) in x.iter().enumerate().take(n) {
+            acc.add((unit.at(i) + bias) as u64, x);
+        }
+        acc.finish() - bias_times[n]
+    }));
+    out
+}
+
+/// [`fold_low`] of as many units as go by eight where the processor can, else of none; `total` is `bias` times the sum of `x`.
+fn fold_low_eight<V: Values>(values: V, x: &[Fr], bias: i64, total: Fr) -> Vec<Fr> {
+    #[cfg(target_arch = "x86_64")]
+    if lanes::available() && !x.is_empty() {
+        return (0..values.count() / (8 * x.len()))
+            .into_par_iter()
+            .with_min_len(2)
+            .flat_map_iter(|group| {
+                let eight = values.part(8 * group * x.len(), 8 * x.len());
+                // SAFETY: the processor has the features.
+                unsafe { fold_lanes::eight_units(eight, x, bias) }.map(|v| v - total)
+            })
+            .collect();
+    }
+    let _ = (values, x, bias, total);
+    Vec::new()
+}
+
+/// `sum_r (row(r)[i] + bias) x[r] - total` for every `i < width`, by eight where the processor can.
+fn fold_columns<V: Values>(row: impl Fn(usize) -> V, x: &[Fr], width: usize, bias: i64) -> Vec<Fr> {
+    let total = x.iter().sum::<Fr>() * Fr::from(bias);
+    #[cfg(target_arch = "x86_64")]
+    if lanes::available() && width.is_multiple_of(8) {
+        // SAFETY: the processor has the features.
+        let sums = unsafe { fold_lanes::columns(row, x, width, bias) };
+        return sums.into_iter().map(|v| v - total).collect();
+    }
+    let mut acc = vec![Unsigned::default(); width];
+    for (r, x) in x.iter().enumerate() {
+        let row = row(r);
+        for (i, a) in acc.iter_mut().enumerate() {
+            a.add((row.at(i) + bias) as u64, x);
+        }
+    }
+    acc.iter().map(|a| a.finish() - total).collect()
 }
 
 fn prefix_sums(x: &[Fr]) -> Vec<Fr> {
@@ -57,17 +97,7 @@ pub fn fold_rows<V: Values>(unit: V, rows: &[Fr], columns: usize) -> Vec<Fr> {
         }
         return acc.iter().map(Accumulator::finish).collect();
     };
-    let mut acc = vec![Unsigned::default(); columns];
-    let mut total = Fr::from(0u64);
-    for (r, x) in rows.iter().enumerate() {
-        let row = unit.part(r * columns, columns);
-        for (i, a) in acc.iter_mut().enumerate() {
-            a.add((row.at(i) + bias) as u64, x);
-        }
-        total += x;
-    }
-    let total = total * Fr::from(bias);
-    acc.iter().map(|a| a.finish() - total).collect()
+    fold_columns(|r| unit.part(r * columns, columns), rows, columns, bias)
 }
 
 /// `sum_u weights[u] values[u][..]` for units of `size` values.
@@ -126,17 +156,7 @@ fn fold_cut<V: Values>(values: V, weights: &[Fr], size: usize, from: usize, widt
         }
         return acc.iter().map(Accumulator::finish).collect();
     };
-    let mut acc = vec![Unsigned::default(); width];
-    let mut total = Fr::from(0u64);
-    for (u, x) in weights.iter().enumerate() {
-        let row = values.part(u * size + from, width);
-        for (i, a) in acc.iter_mut().enumerate() {
-            a.add((row.at(i) + bias) as u64, x);
-        }
-        total += x;
-    }
-    let total = total * Fr::from(bias);
-    acc.iter().map(|a| a.finish() - total).collect()
+    fold_columns(|u| values.part(u * size + from, width), weights, width, bias)
 }
 
 /// The twin of [`fold_units`].
@@ -175,12 +195,20 @@ mod tests {
         let multipliers: Vec<i32> = (0..1 << 9).map(|i| i * i * 8000 - 70).collect();
         let point: Vec<Fr> = (0..11u64).map(|i| Fr::from(i * i + 5)).collect();
         let eq = eq_table(&point);
-        for (size, count) in [(16, 2048), (1024, 32), (2048, 15), (512, 64), (1 << 13, 4)] {
+        for (size, count) in [(16, 2048), (16, 2043), (1024, 32), (2048, 15), (512, 64), (1 << 13, 4)] {
             agrees(&values[..size * count], &eq[..count.max(16)], size);
             agrees(&wide[..size * count], &eq[..count.max(16)], size);
             agrees(&halves[..size * count], &eq[..count.max(16)], size);
             agrees(Scaled::new(&weights, &multipliers, 6).part(0, size * count), &eq[..count.max(16)], size);
         }
+        // More terms than are added before a carry, the largest values among them.
+        let extreme = vec![i32::MAX; 1 << 15];
+        let many: Vec<Fr> = eq.iter().chain(&eq).chain(&eq).map(|x| -*x).collect();
+        assert_eq!(
+            fold_rows(&extreme[..], &many[..4096], 8),
+            fold_units_reference(&extreme[..], &many[..4096], 8)
+        );
+        assert_eq!(fold_low(&extreme[..], &many[..4096])[7], dot_reference(&extreme[..4096], &many[..4096]));
         // Weights for units that are not there.
         agrees(&values[..40], &eq[..16], 4);
     }

@@ -1,7 +1,12 @@
-//! Inner loops over small integers and field elements, each with a reference twin.
+//! Inner loops over small integers and field elements, each with a reference twin; and eight field elements at once
+//! (`lanes`), for processors with 52-bit multiply-adds.
 
 mod dot;
 mod fold;
+#[cfg(target_arch = "x86_64")]
+mod fold_lanes;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod lanes;
 mod values;
 mod wide;
 

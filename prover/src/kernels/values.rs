@@ -47,6 +47,12 @@ pub trait Values: Copy + Send + Sync {
     /// Value `i`.
     fn at(self, i: usize) -> i64;
 
+    /// Values `i` to `i + 7`.
+    #[inline(always)]
+    fn eight(self, i: usize) -> [i64; 8] {
+        std::array::from_fn(|k| self.at(i + k))
+    }
+
     /// `len` values from `start`, or as many as there are.
     #[must_use]
     fn part(self, start: usize, len: usize) -> Self;
@@ -63,6 +69,12 @@ impl<T: Small> Values for &[T] {
     #[inline(always)]
     fn at(self, i: usize) -> i64 {
         self[i].wide()
+    }
+
+    #[inline(always)]
+    fn eight(self, i: usize) -> [i64; 8] {
+        let some = &self[i..i + 8];
+        std::array::from_fn(|k| some[k].wide())
     }
 
     #[inline(always)]
@@ -105,6 +117,17 @@ impl Values for Scaled<'_> {
     fn at(self, i: usize) -> i64 {
         let i = self.first + i;
         i64::from(self.weights[i]) * i64::from(self.multipliers[i >> self.row_bits])
+    }
+
+    #[inline(always)]
+    fn eight(self, i: usize) -> [i64; 8] {
+        let i = self.first + i;
+        let row = i >> self.row_bits;
+        if row != (i + 7) >> self.row_bits {
+            return std::array::from_fn(|k| self.at(i - self.first + k));
+        }
+        let (some, multiplier) = (&self.weights[i..i + 8], i64::from(self.multipliers[row]));
+        std::array::from_fn(|k| i64::from(some[k]) * multiplier)
     }
 
     #[inline(always)]

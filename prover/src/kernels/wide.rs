@@ -32,6 +32,12 @@ impl WideSum {
         }
     }
 
+    /// A sum from its limbs.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) const fn from_limbs(limbs: [u64; 9]) -> Self {
+        Self(limbs)
+    }
+
     /// The sum.
     #[must_use]
     pub fn finish(&self) -> Fr {

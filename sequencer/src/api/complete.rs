@@ -61,6 +61,7 @@ impl Api {
         body: &[u8],
     ) -> Result<Response, ApiError> {
         let (ask, served, asked) = self.read(endpoint, body)?;
+        self.limiter.solvent(key)?;
         let (ask, prompts) = self.tokenise(ask, served.clone(), asked).await?;
         let begun = self.begin(key, endpoint, &ask, &served, prompts).await?;
         if ask.delivery.stream {
@@ -276,8 +277,8 @@ pub(crate) fn text_error(e: &TextError, param: &str) -> ApiError {
             "messages",
             "This is a base model without a chat template; use /v1/completions.",
         ),
-        TextError::TooLong(_)
-        | TextError::Messages(_)
+        TextError::TooLong { bytes, most } => ApiError::context_bytes(*most, *bytes, param),
+        TextError::Messages(_)
         | TextError::Role(_)
         | TextError::Refused(_)
         | TextError::TemplateLimit

@@ -84,6 +84,20 @@ impl ApiError {
         .with_param(param)
     }
 
+    /// 400: a text that no prompt of the model is as long as.
+    pub(crate) fn context_bytes(most: usize, bytes: usize, param: &str) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            INVALID,
+            Some("context_length_exceeded"),
+            format!(
+                "This model's maximum context length is reached by {most} bytes of text at the most. However, your \
+                 prompt has {bytes} bytes. Please shorten the input."
+            ),
+        )
+        .with_param(param)
+    }
+
     /// 400: a signed request does not hold together.
     pub(crate) fn signed_request(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, INVALID, Some(code), message).with_param("monai")

@@ -54,6 +54,9 @@ pub(super) fn health(api: &Api) -> Response {
     });
     if let Some(l1) = api.router.ledger.l1_status() {
         body["l1"] = json!(l1);
+        if let Some(poster) = &api.poster {
+            body["l1"]["posting"] = json!(poster.status());
+        }
     }
     let status = if failed { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     (status, Json(body)).into_response()

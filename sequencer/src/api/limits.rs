@@ -193,6 +193,17 @@ impl Limiter {
         Ok(Permit { key: state.clone(), reserved: tokens, used: tokens, _key: of_key, _global: of_all })
     }
 
+    /// Reserves up to `ids` ids for work that no node does: no place is taken, and what exceeds a minute's worth is free.
+    pub(crate) fn work(&self, key: KeyIndex, ids: usize) -> Result<Permit, ApiError> {
+        let most = u64::from(self.key(key).limits.tokens_per_minute);
+        self.admit(key, 0, most.min(ids as u64))
+    }
+
+    /// Says so before any work is done for a request of a key that has no id left.
+    pub(crate) fn solvent(&self, key: KeyIndex) -> Result<(), ApiError> {
+        self.work(key, 1).map(|mut permit| permit.settle(0))
+    }
+
     /// The state of a key's buckets now.
     pub(crate) fn snapshot(&self, key: KeyIndex) -> Snapshot {
         let state = self.key(key);

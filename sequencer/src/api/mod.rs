@@ -31,6 +31,7 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use futures_util::StreamExt as _;
 use tokio::sync::Semaphore;
 
 use auth::{ApiKeys, KeyIndex};
@@ -50,6 +51,8 @@ pub(crate) struct Api {
     pub(crate) keys: Arc<ApiKeys>,
     pub(crate) limiter: Limiter,
     pub(crate) router: Arc<Router>,
+    /// Posts to L1, if it does.
+    pub(crate) poster: Option<Arc<crate::l1::Poster>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
@@ -135,28 +138,38 @@ impl Api {
         let limit = self.limits.body_bytes;
         let announced =
             headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-        if announced.is_some_and(|n| n > limit as u64) {
+        // Such a client waits for leave to send, and does not get it.
+        if headers.contains_key(header::EXPECT) && announced.is_some_and(|n| n > limit as u64) {
             return Err(ApiError::too_large(limit));
         }
-        let read = axum::body::to_bytes(body, limit);
-        match tokio::time::timeout(ms(self.timeouts.client_read_ms), read).await {
+        match tokio::time::timeout(ms(self.timeouts.client_read_ms), collect(body, limit)).await {
             Err(_) => Err(ApiError::body_timeout()),
-            Ok(Ok(bytes)) => Ok(bytes),
-            Ok(Err(e)) if too_long(&e) => Err(ApiError::too_large(limit)),
-            Ok(Err(_)) => Err(ApiError::malformed("The body ended early.")),
+            Ok(read) => read,
         }
     }
 }
 
-fn too_long(e: &axum::Error) -> bool {
-    let mut cause: Option<&dyn std::error::Error> = Some(e);
-    while let Some(c) = cause {
-        if c.to_string().contains("length limit exceeded") {
-            return true;
+/// Most bytes of a body that are read, of which those beyond the limit are forgotten at once: a client that is still
+/// sending while its connection is closed would not see the answer.
+const MAX_READ_BYTES: usize = 64 << 20;
+
+async fn collect(body: Body, limit: usize) -> Result<axum::body::Bytes, ApiError> {
+    let mut chunks = body.into_data_stream();
+    let mut bytes = Vec::new();
+    let mut total = 0usize;
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| ApiError::malformed("The body ended early."))?;
+        total = total.saturating_add(chunk.len());
+        if total > MAX_READ_BYTES {
+            break;
         }
-        cause = c.source();
+        if total <= limit {
+            bytes.extend_from_slice(&chunk);
+        } else {
+            bytes = Vec::new();
+        }
     }
-    false
+    if total > limit { Err(ApiError::too_large(limit)) } else { Ok(bytes.into()) }
 }
 
 async fn chat(State(api): Shared, headers: HeaderMap, body: Body) -> Response {
@@ -193,17 +206,17 @@ async fn receipt(
 }
 
 async fn tokenize(State(api): Shared, headers: HeaderMap, body: Body) -> Response {
-    api.with_key(&headers, async |_| {
+    api.with_key(&headers, async |key| {
         let body = api.body(&headers, body).await?;
-        tokens::tokenize(&api, &body).await
+        tokens::tokenize(&api, key, &body).await
     })
     .await
 }
 
 async fn detokenize(State(api): Shared, headers: HeaderMap, body: Body) -> Response {
-    api.with_key(&headers, async |_| {
+    api.with_key(&headers, async |key| {
         let body = api.body(&headers, body).await?;
-        tokens::detokenize(&api, &body).await
+        tokens::detokenize(&api, key, &body).await
     })
     .await
 }

@@ -138,8 +138,8 @@ pub(super) fn get_anchors(api: &Api) -> Result<Vec<u8>, super::ApiError> {
     serde_json::to_vec(&anchors(api).map_err(|e| failed(&e))?).map_err(|e| failed(&e))
 }
 
-/// The facts that receipts are checked against. On a devnet they come from the sequencer itself, so they show
-/// consistency and no more; with L1 they come from there.
+/// The facts that receipts are checked against, by the sequencer's own word. Whoever follows L1 finds the beacons and the
+/// batches there.
 pub(crate) fn anchors(api: &Api) -> Result<TrustAnchors, StoreError> {
     let router = &api.router;
     let state = router.ledger.state();
@@ -181,6 +181,6 @@ pub(crate) fn anchors(api: &Api) -> Result<TrustAnchors, StoreError> {
         final_before: EpochId(0),
         max_attempts: state.parameters.max_attempts,
         clock_agreement_ms: state.parameters.clock_agreement,
-        insecure_devnet: true,
+        insecure_devnet: router.ledger.l1_status().is_none(),
     })
 }

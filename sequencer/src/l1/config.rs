@@ -16,6 +16,9 @@ pub struct L1Config {
     /// Local chains have none; a few blocks are enough there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmations: Option<u64>,
+    /// Posting batches and epochs. Absent: L1 is only read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post: Option<super::PostConfig>,
     /// Milliseconds between looks at the chain.
     #[serde(default = "default_poll")]
     pub poll_ms: u64,

@@ -1,9 +1,9 @@
 //! What was read from L1, with the block that it was read at.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use alloy_primitives::B256;
-use monai_protocol::{EpochId, NodeStake, Parameters, StakeSnapshot};
+use monai_protocol::{Beacon, EpochId, Parameters, StakeSnapshot};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Operator;
@@ -26,24 +26,20 @@ pub(crate) struct EpochFacts {
     /// Nodes with the hot keys of this epoch. Models that the sequencer does not serve are left out.
     pub(crate) operators: Vec<Operator>,
     pub(crate) parameters: Parameters,
+    /// prevRandao of the first block that is not before the epoch's start.
+    pub(crate) beacon: Beacon,
 }
 
 impl EpochFacts {
     /// The stakes as routing wants them. Exposure is zero: nothing that this sequencer batched is audited on L1 yet.
     pub(crate) fn snapshot(&self) -> StakeSnapshot {
-        let nodes: BTreeMap<_, _> = self
-            .operators
-            .iter()
-            .map(|o| {
-                let models = o.models.clone().unwrap_or_default();
-                (o.operator, NodeStake { owner: o.owner, stake: o.stake, exposure: 0, models })
-            })
-            .collect();
-        StakeSnapshot { nodes }
+        crate::ledger::snapshot(&self.operators, &BTreeSet::new())
     }
 
     /// True if routing would do the same with both, wherever they were read.
     pub(crate) fn says_the_same(&self, other: &Self) -> bool {
-        self.epoch == other.epoch && self.operators == other.operators && self.parameters == other.parameters
+        (self.epoch, self.beacon) == (other.epoch, other.beacon)
+            && self.operators == other.operators
+            && self.parameters == other.parameters
     }
 }

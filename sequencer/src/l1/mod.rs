@@ -6,20 +6,24 @@
 //! ([`follow`]) watches confirmed blocks and notices reorgs; the reader ([`read`]) fetches the facts of an epoch at
 //! one block, by its hash. What becomes of facts is the ledger's business (`ledger/registry.rs`, `ledger/reorg.rs`).
 //!
-//! Deliberately absent: keys and transactions. Nothing here writes to L1.
+//! What is written to L1 is in [`post`], behind [`BatchPoster`]: it takes sealed batches from the store and has no part
+//! in making them.
 
 mod config;
 mod facts;
 mod follow;
 mod parameters;
+mod post;
 mod poster;
 mod read;
 
 pub use config::L1Config;
+pub use post::PostConfig;
 pub use poster::{BatchPoster, PostError};
 
 pub(crate) use facts::EpochFacts;
 pub(crate) use follow::{L1, Status};
+pub(crate) use post::Poster;
 
 /// Why L1 can't be read, or what it says can't be used.
 #[derive(Debug, thiserror::Error)]

@@ -70,7 +70,7 @@ pub(crate) fn overlay(
         stake_cap: stake_units(value(STAKE_CAP)),
         audit_rate: q32(AUDIT_RATE),
         audit_beacon_delay: saturate(value(BEACON_DELAY)),
-        treasury_share: q32(TREASURY_SHARE),
+        treasury_share: saturate(value(TREASURY_SHARE)),
         emission_min_stake: stake_units(value(EMISSION_MIN_STAKE)),
         emission_min_operators: saturate(value(EMISSION_MIN_OPERATORS)),
         uptime_min: q32(UPTIME_MINIMUM),
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(p.stake_cap, 8 * p.stake_floor);
         assert_eq!(p.speed_ceiling, 200_000);
         assert_eq!(p.alpha_stake, ONE / 3);
-        assert_eq!(p.treasury_share, ONE / 40);
+        assert_eq!(p.treasury_share, 25_000_000_000_000_000);
         assert_eq!(p.epoch_seconds, 86_400);
         assert_eq!(p.max_attempts, Parameters::default().max_attempts);
     }

@@ -1,5 +1,4 @@
-//! The door for posting batches to L1. Nothing stands behind it yet: batches are sealed, signed and stored, and a
-//! poster will take them from the store in the order of their numbers.
+//! The door through which batches go to L1.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,14 +6,14 @@ use std::pin::Pin;
 use monai_protocol::BatchHeader;
 use monai_protocol::receipt::Signed;
 
-/// Why a batch was not posted.
+/// Why something was not posted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PostError {
     /// Try again: the chain is away, fees are too high, the transaction was dropped.
     #[error("not now: {0}")]
     Later(String),
-    /// The contract refuses this batch, and will refuse it again.
+    /// The contract refuses it in the state that L1 is in now.
     #[error("refused: {0}")]
     Refused(String),
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use alloy_primitives::U256;
 use alloy_provider::{Provider as _, RootProvider};
-use alloy_rpc_types_eth::{BlockId, BlockNumberOrTag};
+use alloy_rpc_types_eth::{BlockId, BlockNumberOrTag, Header};
 use monai_contracts::Addresses;
 use monai_contracts::epochs::Epochs;
 use monai_contracts::models::ModelRegistry;
 use monai_contracts::operators::Operators;
 use monai_contracts::parameters::Parameters as ParametersContract;
-use monai_protocol::{Address, EpochId, ModelId, Parameters};
+use monai_protocol::{Address, Beacon, EpochId, ModelId, Parameters};
 
 use super::facts::{BlockRef, EpochFacts};
 use super::parameters::{READ, overlay, stake_units};
@@ -94,7 +94,7 @@ impl Reader {
             return Err(L1Error::Malformed { what: format!("a node table of {} elements", table.len()) });
         }
         let mut nodes = BTreeMap::new();
-        for row in table.chunks_exact(ELEMENTS) {
+        for (slot, row) in (0u16..).zip(table.chunks_exact(ELEMENTS)) {
             let &[stake, hot, _, _, mask] = row else { continue };
             if hot.is_zero() {
                 continue;
@@ -105,6 +105,7 @@ impl Reader {
                 models.iter().filter(|(index, _)| mask.bit(**index)).map(|(_, id)| *id).collect();
             let node = Operator {
                 operator: hot,
+                slot: Some(slot),
                 owner: owner.into(),
                 stake: stake_units(stake),
                 models: Some(served),
@@ -112,7 +113,29 @@ impl Reader {
             nodes.insert(hot, node);
         }
         let parameters = self.parameters(epoch, at).await?;
-        Ok(EpochFacts { epoch, block, operators: nodes.into_values().collect(), parameters })
+        let beacon = self.beacon(epoch, block.number).await?;
+        Ok(EpochFacts { epoch, block, operators: nodes.into_values().collect(), parameters, beacon })
+    }
+
+    /// prevRandao of the first block that is not before an epoch's start, at most `newest`, which is not. The same block
+    /// that `Epochs.captureBeacon` takes.
+    async fn beacon(&self, epoch: EpochId, newest: u64) -> Result<Beacon, L1Error> {
+        let start = self.addresses.epoch_start(epoch.0);
+        let (mut low, mut high) = (0, newest);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.header(middle).await?.timestamp < start {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(Beacon(self.header(low).await?.mix_hash.0))
+    }
+
+    async fn header(&self, number: u64) -> Result<Header, L1Error> {
+        let block = self.provider.get_block(BlockId::number(number)).await?;
+        block.map(|b| b.header).ok_or_else(|| L1Error::Away(format!("it has no block {number}")))
     }
 
     /// Models that are active in the epoch and served here, by their bit.

@@ -1,8 +1,9 @@
 //! The rollup's state as the sequencer keeps it: closed slots become batches, epochs follow each other.
 //!
 //! The router may be one epoch ahead of the state: new slots belong to `clock.epoch`, while the state still
-//! takes in the slots of the epoch before. The next epoch starts only after that has ended, so the table it
-//! draws from, which the state fixed one epoch ahead, is always there before its beacon.
+//! takes in the slots of the epoch before. The next epoch starts only after that has ended: the scores in the table
+//! that it draws from were settled an epoch ahead, and the stakes are put in as it begins, because no later change
+//! counts in it (`rotate.rs`).
 
 mod batch;
 pub(crate) mod open;
@@ -20,6 +21,7 @@ use monai_protocol::chain::{ChainError, HashChain};
 use monai_protocol::state::{ApplyError, RegisterError};
 use monai_protocol::{Domain, Lane, ModelId, SecretKey, Slot, State};
 
+pub(crate) use stakes::snapshot;
 pub(crate) use view::{LANES, LOT_LANE, ModelView, PREFERENCE_LANE};
 
 use crate::config::Intervals;
@@ -82,7 +84,7 @@ pub(crate) struct Ledger {
     metrics: Arc<Metrics>,
     intervals: Intervals,
     registry: registry::Registry,
-    /// What the last transition took from L1.
+    /// What L1 said about the router's epoch and the one before.
     basis: Mutex<Option<reorg::Basis>>,
     models: Vec<ModelId>,
     chain_secret: Secret32,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use monai_protocol::chain::HashChain;
 use monai_protocol::epoch::EpochState;
 use monai_protocol::{
-    EpochId, ModelId, Parameters, SecretKey, Slot, StakeSnapshot, State, insecure_devnet_beacon,
+    Beacon, EpochId, ModelId, Parameters, SecretKey, Slot, StakeSnapshot, State,
 };
 use rand::Rng as _;
 
@@ -62,10 +62,12 @@ impl Ledger {
                 (Secret32::new(secret), state, clock)
             }
             None => {
-                let Counted { snapshot, parameters: governed, facts } = registry.first(&models)?;
-                basis = facts.map(|facts| Basis { facts, before: None, previous: None });
+                let counted = registry.first(&models)?;
+                let beacon = counted.beacon(EpochId(0));
+                let Counted { snapshot, parameters: governed, facts } = counted;
+                basis = facts.map(|facts| Basis { facts, previous: None });
                 let parameters = governed.unwrap_or(parameters);
-                let first = Genesis { snapshot, parameters, basis: basis.as_ref() };
+                let first = Genesis { snapshot, parameters, beacon, basis: basis.as_ref() };
                 genesis(&store, domain, first, &models, &intervals, &registry)?
             }
         };
@@ -118,6 +120,7 @@ impl Ledger {
 struct Genesis<'a> {
     snapshot: StakeSnapshot,
     parameters: Parameters,
+    beacon: Beacon,
     basis: Option<&'a Basis>,
 }
 
@@ -129,7 +132,7 @@ fn genesis(
     intervals: &Intervals,
     registry: &Registry,
 ) -> Result<(Secret32, State, Clock), LedgerError> {
-    let Genesis { snapshot, parameters, basis } = first;
+    let Genesis { snapshot, parameters, beacon, basis } = first;
     let secret = Secret32::new(rand::rng().random());
     let ids: BTreeSet<ModelId> = models.iter().copied().collect();
     // The order of the real thing: tables and chains first, then the beacon.
@@ -142,7 +145,6 @@ fn genesis(
             Ok(chain.anchor(*m, LOT_LANE, epoch))
         })
         .collect::<Result<Vec<_>, LedgerError>>()?;
-    let beacon = insecure_devnet_beacon(epoch);
     let mut state = State::genesis(domain, epochs, beacon, parameters);
     let now = now_ms();
     let mut first = Change::default();

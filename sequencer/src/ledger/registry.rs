@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use monai_protocol::{EpochId, ModelId, Parameters, StakeSnapshot};
+use monai_protocol::{Beacon, EpochId, ModelId, Parameters, StakeSnapshot, insecure_devnet_beacon};
 
 use super::LedgerError;
 use super::stakes::StakesSource;
@@ -22,13 +22,20 @@ pub(crate) enum Registry {
     L1(Arc<L1>),
 }
 
-/// What the transition at the end of an epoch takes from outside.
+/// What an epoch takes from outside as it begins.
 pub(super) struct Counted {
     pub(super) snapshot: StakeSnapshot,
     /// Where L1 governs them.
     pub(super) parameters: Option<Parameters>,
     /// What to compare with after a reorg.
     pub(super) facts: Option<EpochFacts>,
+}
+
+impl Counted {
+    /// The beacon of the epoch that this counts in: L1's, or a stand-in where there is none.
+    pub(super) fn beacon(&self, epoch: EpochId) -> Beacon {
+        self.facts.as_ref().map_or_else(|| insecure_devnet_beacon(epoch), |f| f.beacon)
+    }
 }
 
 impl Registry {
@@ -52,7 +59,7 @@ impl Registry {
         }
     }
 
-    /// What counts in an epoch that the router is in; `None` while L1 does not say.
+    /// What counts in an epoch that has begun; `None` while L1 does not say.
     pub(super) fn counted(&self, epoch: EpochId, models: &[ModelId]) -> Result<Option<Counted>, LedgerError> {
         match self {
             Self::File(file) => from_file(file, models).map(Some),

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use monai_protocol::chain::ChainAnchor;
-use monai_protocol::{EpochId, Slot, State, insecure_devnet_beacon};
+use monai_protocol::{EpochId, Slot, State};
 
 use super::registry::Counted;
-use super::reorg::{Basis, Before};
+use super::reorg::Basis;
 use super::{LANES, LOT_LANE, Ledger, LedgerError, PREFERENCE_LANE, lock, meta};
 use crate::clock::now_ms;
-use crate::records::{Clock, EpochRecord};
+use crate::records::{Clock, EpochRecord, Settlement};
 use crate::router::slots::Slots;
 use crate::store::{Cf, Change, keys};
 
@@ -35,10 +35,9 @@ impl Ledger {
                 return Ok(());
             }
             self.end_epoch()?;
-            if !self.rotation_due(now_ms()) {
+            if !self.rotation_due(now_ms()) || !self.rotate(slots)? {
                 return Ok(());
             }
-            self.rotate(slots)?;
         }
         Ok(())
     }
@@ -57,35 +56,41 @@ impl Ledger {
         if !batched {
             return Ok(());
         }
-        let Some(counted) = self.registry.counted(clock.epoch, &self.models)? else {
-            // L1 is silent. The router goes on with the tables that are fixed.
-            return Ok(());
-        };
+        let (Counted { snapshot, .. }, begun) = self.counted(&state)?;
         let mut ending = State::clone(&state);
         for chain in &clock.new_chains {
             ending.register_chain(chain.clone())?;
             ending.open_preference_lane(chain.model, PREFERENCE_LANE);
         }
-        let Counted { snapshot, parameters, facts } = counted;
-        if let Some(parameters) = parameters {
-            ending.parameters = parameters;
+        // The epoch that ends is settled by its own stakes and parameters; those of the running one come after it.
+        let mut next = ending.next_epoch(&snapshot, begun.beacon(clock.epoch));
+        if let Some(parameters) = begun.parameters {
+            next.parameters = parameters;
         }
-        let next = ending.next_epoch(&snapshot, insecure_devnet_beacon(clock.epoch));
-        let before = Before { epochs: state.epoch.clone(), counters: state.counters.clone() };
-        let previous = lock(&self.basis).as_ref().map(|b| b.facts.clone());
-        let basis = facts.map(|facts| Basis { facts, before: Some(before), previous });
+        next.epoch = next.epoch.with_stakes(&begun.snapshot, &next.parameters);
         let mut change = Change::default();
         change.put_json(Cf::Meta, meta::STATE.to_vec(), &next)?;
-        if let Some(basis) = &basis {
-            change.put_json(Cf::Meta, meta::BASIS.to_vec(), basis)?;
-        }
+        let key = state.epoch.epoch.0.to_be_bytes().to_vec();
+        change.put_json(Cf::Settlements, key, &settlement(&state, &next))?;
         self.store.submit(change).durable_blocking()?;
         tracing::info!(epoch = state.epoch.epoch.0, "epoch closed");
         *lock(&self.state) = Arc::new(next);
-        if basis.is_some() {
-            *lock(&self.basis) = basis;
-        }
         Ok(())
+    }
+
+    /// What counts in the state's epoch, and in the one after, which the router is in.
+    fn counted(&self, state: &State) -> Result<(Counted, Counted), LedgerError> {
+        let Some(basis) = lock(&self.basis).clone() else {
+            // A file has no history: stakes of this moment stand for both.
+            let now = || self.registry.counted(state.epoch.epoch, &self.models);
+            return match (now()?, now()?) {
+                (Some(ending), Some(begun)) => Ok((ending, begun)),
+                _ => Err(LedgerError::Inconsistent("an epoch of L1 without what L1 said")),
+            };
+        };
+        let ending = basis.previous.filter(|p| p.epoch == state.epoch.epoch);
+        let ending = ending.ok_or(LedgerError::Inconsistent("an epoch that L1's word is missing for"))?;
+        Ok((ending.into(), basis.facts.into()))
     }
 
     fn rotation_due(&self, now: u64) -> bool {
@@ -93,10 +98,19 @@ impl Ledger {
         clock.epoch == lock(&self.state).epoch.epoch && self.registry.is_over(clock.epoch, clock.ends_ms, now)
     }
 
-    /// Moves the router to the next epoch.
-    fn rotate(&self, slots: &Slots) -> Result<(), LedgerError> {
-        let state = self.state();
-        let epoch = EpochId(state.epoch.epoch.0.saturating_add(1));
+    /// Moves the router to the next epoch, with the stakes that count in it. False while L1 does not say which: the
+    /// router goes on where it is.
+    fn rotate(&self, slots: &Slots) -> Result<bool, LedgerError> {
+        let running = self.state();
+        let epoch = EpochId(running.epoch.epoch.0.saturating_add(1));
+        let Some(counted) = self.registry.counted(epoch, &self.models)? else { return Ok(false) };
+        let beacon = counted.beacon(epoch);
+        let Counted { snapshot, parameters, facts } = counted;
+        let parameters = parameters.as_ref().unwrap_or(&running.parameters);
+        let state =
+            State { epoch: running.epoch.with_stakes(&snapshot, parameters), ..State::clone(&running) };
+        let previous = lock(&self.basis).as_ref().map(|b| b.facts.clone());
+        let basis = facts.map(|facts| Basis { facts, previous });
         // Chains are derived before the lock on slots: they take a while. Whether one is used is decided
         // inside it, when the lane's first slot of the epoch is known.
         let spare: Vec<_> = self
@@ -127,8 +141,8 @@ impl Ledger {
                     (_, None) => continue,
                 };
                 let table = state.epoch.models.get(model).and_then(|m| m.next.clone());
-                // The table was fixed with the state, one epoch ago; only now comes the beacon.
-                records.push((*model, EpochRecord { beacon: insecure_devnet_beacon(epoch), table, chain }));
+                // Everything in the table was settled before the epoch's first block, which brings the beacon.
+                records.push((*model, EpochRecord { beacon, table, chain }));
             }
             let started_ms = now_ms();
             let clock = Clock {
@@ -143,6 +157,10 @@ impl Ledger {
                 change.put_json(Cf::Epochs, keys::epoch(epoch, model), record)?;
             }
             change.put_json(Cf::Meta, meta::CLOCK.to_vec(), &clock)?;
+            change.put_json(Cf::Meta, meta::STATE.to_vec(), &state)?;
+            if let Some(basis) = &basis {
+                change.put_json(Cf::Meta, meta::BASIS.to_vec(), basis)?;
+            }
             // Not waited for here: slots of the new epoch are written after it, in order, so none of them
             // can be durable without it.
             let ticket = self.store.submit(change);
@@ -159,9 +177,13 @@ impl Ledger {
             *lock(&self.clock) = clock;
             Ok((Arc::new(view), ticket))
         })?;
+        *lock(&self.state) = Arc::new(state);
+        if basis.is_some() {
+            *lock(&self.basis) = basis;
+        }
         self.metrics.epoch.set(epoch.0 as i64);
         tracing::info!(epoch = epoch.0, "epoch began");
-        Ok(())
+        Ok(true)
     }
 
     /// The chain that could follow a lane's: if it has none, or if half of it is used and the next slot begins
@@ -187,4 +209,15 @@ impl Ledger {
         let chain = self.chain(&model, next.link_index(), self.intervals.chain_links)?;
         Ok(Some(chain.anchor(model, LOT_LANE, epoch)))
     }
+}
+
+/// What a transition shows about the epoch that it ended. Slots are those of that epoch's table.
+fn settlement(ended: &State, next: &State) -> Settlement {
+    let models = next.epoch.paid.iter().map(|(model, payout)| {
+        let table = ended.epoch.table(model);
+        let slot = |node| table.and_then(|t| t.index_of(node));
+        let cells = payout.cells.iter().filter_map(|(node, cell)| Some((slot(node)?, *cell)));
+        (*model, cells.collect())
+    });
+    Settlement { models: models.collect() }
 }

@@ -1,12 +1,12 @@
 //! Stakes from a file, for networks without L1.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use monai_protocol::{ModelId, NodeStake, StakeSnapshot};
+use monai_protocol::{ModelId, NodeIndex, NodeStake, StakeSnapshot};
 
 use super::LedgerError;
-use crate::config::StakesFile;
+use crate::config::{Operator, StakesFile};
 
 /// Most bytes of a stakes file.
 const MAX_BYTES: u64 = 16 << 20;
@@ -30,21 +30,27 @@ impl StakesSource {
         if distinct.len() != file.operators.len() {
             return Err(wrong(&"an operator is listed twice"));
         }
+        let slots: BTreeSet<_> = (0u16..).zip(&file.operators).map(|(i, o)| o.slot.unwrap_or(i)).collect();
+        if slots.len() != file.operators.len() {
+            return Err(wrong(&"two operators have one slot"));
+        }
         Ok(file)
     }
 
-    /// The snapshot at this moment. Exposure is zero: nothing is audited on L1 yet, so no slash is pending.
+    /// The snapshot at this moment.
     pub(crate) fn snapshot(&self, served: &[ModelId]) -> Result<StakeSnapshot, LedgerError> {
-        let all: BTreeSet<ModelId> = served.iter().copied().collect();
-        let nodes: BTreeMap<_, _> = self
-            .read()?
-            .operators
-            .into_iter()
-            .map(|o| {
-                let models = o.models.unwrap_or_else(|| all.clone());
-                (o.operator, NodeStake { owner: o.owner, stake: o.stake, exposure: 0, models })
-            })
-            .collect();
-        Ok(StakeSnapshot { nodes })
+        let served = served.iter().copied().collect();
+        Ok(snapshot(&self.read()?.operators, &served))
     }
+}
+
+/// Operators as routing wants them; those that name no models serve `served`, those without a slot stand in their
+/// order. Exposure is zero: what this sequencer batched is audited by L1, which holds the stake until it is proved.
+pub(crate) fn snapshot(operators: &[Operator], served: &BTreeSet<ModelId>) -> StakeSnapshot {
+    let nodes = (0u16..).zip(operators).map(|(position, o)| {
+        let models = o.models.clone().unwrap_or_else(|| served.clone());
+        let slot = NodeIndex(o.slot.unwrap_or(position));
+        (o.operator, NodeStake { slot, owner: o.owner, stake: o.stake, exposure: 0, models })
+    });
+    StakeSnapshot { nodes: nodes.collect() }
 }

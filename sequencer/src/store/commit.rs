@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::StoreError;
 use super::keys::Cf;
+use super::marks::Marks;
 use crate::metrics::Metrics;
 
 /// Most changes in one synced write: bounds how long the first of them waits.
@@ -52,6 +53,16 @@ impl Change {
         self.ops.push(Op::Delete(cf, key));
     }
 
+    /// Lanes and their next slots, where the change writes them.
+    fn counters(&self) -> impl Iterator<Item = (Vec<u8>, u64)> {
+        self.ops.iter().filter_map(|op| match op {
+            Op::Put(Cf::NextSlots, lane, next) => {
+                Some((lane.clone(), u64::from_be_bytes(next.as_slice().try_into().ok()?)))
+            }
+            _ => None,
+        })
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.ops.is_empty()
     }
@@ -87,13 +98,18 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(db: Arc<DB>, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
+    /// With `marks`, a change of the lanes' counters is in that file, too, before its ticket resolves.
+    pub(super) fn start(
+        db: Arc<DB>,
+        mut marks: Option<Marks>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, StoreError> {
         let (orders, inbox) = channel();
         let broken = CancellationToken::new();
         let broke = broken.clone();
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || run(&db, &inbox, &broke, &metrics))
+            .spawn(move || run(&db, marks.as_mut(), &inbox, &broke, &metrics))
             .map_err(|e| StoreError::Io(e.to_string()))?;
         Ok(Self { orders, broken, thread: Some(thread) })
     }
@@ -130,7 +146,13 @@ impl Drop for Writer {
     }
 }
 
-fn run(db: &DB, inbox: &Receiver<Order>, broken: &CancellationToken, metrics: &Metrics) {
+fn run(
+    db: &DB,
+    mut marks: Option<&mut Marks>,
+    inbox: &Receiver<Order>,
+    broken: &CancellationToken,
+    metrics: &Metrics,
+) {
     let mut stop = false;
     while !stop {
         let Ok(first) = inbox.recv() else { return };
@@ -152,7 +174,12 @@ fn run(db: &DB, inbox: &Receiver<Order>, broken: &CancellationToken, metrics: &M
         let result = if broken.is_cancelled() {
             Err(StoreError::Failed)
         } else {
-            write(db, group.iter().map(|(c, _)| c))
+            let changes = || group.iter().map(|(c, _)| c);
+            // The store first: it may be ahead of the marks, never behind.
+            write(db, changes()).and_then(|()| match &mut marks {
+                Some(marks) => marks.raise(changes().flat_map(Change::counters)),
+                None => Ok(()),
+            })
         };
         metrics.store_write(began.elapsed(), group.len());
         if let Err(error) = &result

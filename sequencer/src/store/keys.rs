@@ -29,11 +29,13 @@ pub(crate) enum Cf {
     BatchData,
     /// Epochs by (number, model): beacon, table, chain.
     Epochs,
+    /// What the end of each epoch settled, by its number.
+    Settlements,
 }
 
 impl Cf {
     /// All of them.
-    pub(crate) const ALL: [Cf; 12] = [
+    pub(crate) const ALL: [Cf; 13] = [
         Cf::Meta,
         Cf::Nonces,
         Cf::NextSlots,
@@ -46,6 +48,7 @@ impl Cf {
         Cf::Batches,
         Cf::BatchData,
         Cf::Epochs,
+        Cf::Settlements,
     ];
 
     /// The families that hold prompts, outputs or blindings.
@@ -66,6 +69,7 @@ impl Cf {
             Cf::Batches => "batches",
             Cf::BatchData => "batch_data",
             Cf::Epochs => "epochs",
+            Cf::Settlements => "settlements",
         }
     }
 }

@@ -44,7 +44,7 @@ pub fn backup(data_dir: &Path, target: &Path) -> Result<(), StoreError> {
 /// Brings the store in `data_dir` to [`SCHEMA_VERSION`]. The sequencer must not be running.
 ///
 /// # Errors
-/// [`StoreError::Absent`]; [`StoreError::Schema`] if the store is of a newer version than this program
+/// [`StoreError::Absent`]; [`StoreError::Obsolete`] for schema 1; [`StoreError::Schema`] if the store is of a newer version than this program
 /// knows; or what RocksDB reports (it refuses while another process has the store open).
 pub fn migrate(data_dir: &Path) -> Result<Migration, StoreError> {
     if !exists(data_dir) {
@@ -56,8 +56,11 @@ pub fn migrate(data_dir: &Path) -> Result<Migration, StoreError> {
     if from > SCHEMA_VERSION {
         return Err(StoreError::Schema { found: from });
     }
+    if from == 1 {
+        return Err(StoreError::Obsolete { found: from });
+    }
     if from < SCHEMA_VERSION {
-        // Version 1 is the first; a store without a version was never completed and holds nothing.
+        // A store without a version was never completed and holds nothing.
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
         db.put_cf_opt(handle(&db, Cf::Meta)?, SCHEMA_KEY, SCHEMA_VERSION.to_be_bytes(), &synced)?;

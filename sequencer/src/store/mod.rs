@@ -8,6 +8,7 @@
 pub(crate) mod commit;
 pub(crate) mod keys;
 mod maintain;
+mod marks;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,11 +20,12 @@ use serde::de::DeserializeOwned;
 pub(crate) use commit::{Change, Ticket};
 pub(crate) use keys::Cf;
 pub use maintain::{Migration, backup, migrate};
+pub(crate) use marks::Marks;
 
 use crate::metrics::Metrics;
 
 /// The schema that this version reads and writes.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 const SCHEMA_KEY: &[u8] = b"schema";
 const DOMAIN_KEY: &[u8] = b"domain";
@@ -49,9 +51,31 @@ pub enum StoreError {
         /// The schema found.
         found: u32,
     },
+    /// The store is of a network whose receipts mean something else.
+    #[error(
+        "a store of schema {found} can't be carried over: its tables name nodes otherwise; begin with an empty folder"
+    )]
+    Obsolete {
+        /// The schema found.
+        found: u32,
+    },
     /// The store belongs to another chain or rollup.
     #[error("the store belongs to chain {} and rollup {}", .0.chain_id, .0.rollup)]
     Domain(Domain),
+    /// The store gave fewer slots than the key has signed.
+    #[error(
+        "this key has signed the slots of a lane up to {signed} ({marks} says so), and the store has given {given}: it \
+         was wiped, or is an old copy. To give them again would burn the bond. Bring back the newest store, or use a \
+         new key"
+    )]
+    Behind {
+        /// Slots of the lane that were signed.
+        signed: u64,
+        /// Slots of the lane that the store has given.
+        given: u64,
+        /// The file that says how many were signed.
+        marks: String,
+    },
     /// An earlier write failed, so nothing more is written.
     #[error("an earlier write failed; the store is read-only until a restart")]
     Failed,
@@ -103,6 +127,28 @@ fn handle(db: &DB, cf: Cf) -> Result<&ColumnFamily, StoreError> {
     db.cf_handle(cf.name()).ok_or(StoreError::Rocks(format!("no column family '{}'", cf.name())))
 }
 
+/// Refuses a store that is behind the marks, and raises the marks to the store.
+fn compare(db: &DB, mut marks: Marks) -> Result<Marks, StoreError> {
+    let next = |bytes: &[u8]| {
+        let bytes =
+            bytes.try_into().map_err(|_| StoreError::Decode(Cf::NextSlots.name(), "malformed".into()))?;
+        Ok::<_, StoreError>(u64::from_be_bytes(bytes))
+    };
+    for (lane, signed) in marks.lanes() {
+        let given = db.get_cf(handle(db, Cf::NextSlots)?, lane)?.map_or(Ok(0), |b| next(&b))?;
+        if given < signed {
+            return Err(StoreError::Behind { signed, given, marks: marks.name() });
+        }
+    }
+    let mut lanes = Vec::new();
+    for item in db.iterator_cf(handle(db, Cf::NextSlots)?, IteratorMode::Start) {
+        let (lane, value) = item?;
+        lanes.push((lane.into_vec(), next(&value)?));
+    }
+    marks.raise(lanes)?;
+    Ok(marks)
+}
+
 fn schema(db: &DB) -> Result<Option<u32>, StoreError> {
     let bytes = db.get_cf(handle(db, Cf::Meta)?, SCHEMA_KEY)?;
     bytes
@@ -115,8 +161,15 @@ fn schema(db: &DB) -> Result<Option<u32>, StoreError> {
 }
 
 impl Store {
-    /// Opens or makes the store in `path`. A store of another domain or schema is refused.
-    pub(crate) fn open(path: &Path, domain: &Domain, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
+    /// Opens or makes the store in `path`. A store of another domain or schema is refused, and one that is behind the
+    /// marks in the file `marks`.
+    pub(crate) fn open(
+        path: &Path,
+        domain: &Domain,
+        marks: Option<&Path>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, StoreError> {
+        let marks = marks.map(Marks::open).transpose()?;
         std::fs::create_dir_all(path).map_err(|e| StoreError::Io(format!("{}: {e}", path.display())))?;
         let db = Arc::new(open_db(path, true)?);
         match schema(&db)? {
@@ -132,11 +185,12 @@ impl Store {
                 let mut first = Change::default();
                 first.put(Cf::Meta, SCHEMA_KEY.to_vec(), SCHEMA_VERSION.to_be_bytes().to_vec());
                 first.put_json(Cf::Meta, DOMAIN_KEY.to_vec(), domain)?;
-                let writer = commit::Writer::start(db.clone(), metrics.clone())?;
+                let writer = commit::Writer::start(db.clone(), None, metrics.clone())?;
                 writer.submit(first).durable_blocking()?;
             }
         }
-        let writer = commit::Writer::start(db.clone(), metrics)?;
+        let marks = marks.map(|marks| compare(&db, marks)).transpose()?;
+        let writer = commit::Writer::start(db.clone(), marks, metrics)?;
         Ok(Self { writer, db })
     }
 

@@ -11,7 +11,7 @@ fn domain() -> Domain {
 }
 
 fn open(path: &Path) -> Result<Store, StoreError> {
-    Store::open(path, &domain(), Arc::new(Metrics::new().unwrap()))
+    Store::open(path, &domain(), None, Arc::new(Metrics::new().unwrap()))
 }
 
 fn put(key: u32, value: &[u8]) -> Change {
@@ -96,6 +96,39 @@ fn other_schemas_and_domains_are_refused() {
     let other = Domain { chain_id: ChainId(2), ..domain() };
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()).unwrap());
-    let refused = Store::open(dir.path(), &other, Arc::new(Metrics::new().unwrap())).err();
+    let refused = Store::open(dir.path(), &other, None, Arc::new(Metrics::new().unwrap())).err();
     assert_eq!(refused, Some(StoreError::Domain(domain())));
+}
+
+#[test]
+fn a_store_that_is_behind_what_was_signed_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let marks = dir.path().join("k.slots");
+    let open = |name: &str| {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        Store::open(&dir.path().join(name), &domain(), Some(&marks), metrics)
+    };
+    let count = |store: &Store, next: u64| {
+        let mut c = Change::default();
+        c.put(Cf::NextSlots, b"lane".to_vec(), next.to_be_bytes().to_vec());
+        store.submit(c).durable_blocking().unwrap();
+    };
+    let store = open("store").unwrap();
+    count(&store, 3);
+    let old = dir.path().join("old");
+    store.checkpoint(&old).unwrap();
+    count(&store, 4);
+    assert!(matches!(open("second").err(), Some(StoreError::Io(_))), "two at once");
+    drop(store);
+    for (name, given) in [("wiped", 0), ("old", 3)] {
+        match open(name).err() {
+            Some(StoreError::Behind { signed: 4, given: g, .. }) => assert_eq!(g, given, "{name}"),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    // The newest store is taken, and so is one that is ahead of a lost or older file.
+    drop(open("store").unwrap());
+    std::fs::remove_file(&marks).unwrap();
+    drop(open("store").unwrap());
+    assert!(open("old").is_err(), "the file was made again from the store");
 }

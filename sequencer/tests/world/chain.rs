@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use alloy_consensus::Header;
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_rpc_types_eth::Block;
 use alloy_sol_types::{SolCall, SolValue as _};
@@ -14,9 +15,12 @@ use axum::routing::post;
 use axum::{Json, Router};
 use monai_contracts::epochs::Epochs::nodeTableCall;
 use monai_contracts::models::ModelRegistry::{countAtCall, idAtCall, isActiveCall};
-use monai_contracts::operators::Operators::operatorOfHotKeyCall;
+use monai_contracts::operators::Operators::{operatorOfHotKeyCall, tableSizeCall};
 use monai_contracts::parameters::Parameters::valueAtCall;
+use monai_contracts::payments::Payments::{assetCountAtCall, poolOfCall};
 use serde_json::{Value, json};
+
+use super::rollup::{self, At, Ledger};
 
 pub const CHAIN_ID: u64 = 31_337;
 pub const ROLLUP: [u8; 20] = [0x42; 20];
@@ -28,8 +32,8 @@ pub type Stakes = BTreeMap<u64, Vec<(Address, u64)>>;
 
 #[derive(Clone, Default)]
 struct Link {
+    header: Header,
     hash: B256,
-    timestamp: u64,
 }
 
 struct Inner {
@@ -37,7 +41,10 @@ struct Inner {
     stakes: Stakes,
     model: B256,
     away: bool,
+    /// Transactions are refused while this is set.
+    jammed: bool,
     forks: u64,
+    ledger: Ledger,
 }
 
 #[derive(Clone)]
@@ -52,7 +59,15 @@ fn token(n: u64) -> U256 {
 
 impl FakeL1 {
     pub async fn start() -> Self {
-        let inner = Inner { blocks: vec![], stakes: Stakes::new(), model: B256::ZERO, away: false, forks: 0 };
+        let inner = Inner {
+            blocks: vec![],
+            stakes: Stakes::new(),
+            model: B256::ZERO,
+            away: false,
+            jammed: false,
+            forks: 0,
+            ledger: Ledger::default(),
+        };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let me = Self { inner: Arc::new(Mutex::new(inner)), addr };
@@ -98,6 +113,7 @@ impl FakeL1 {
             rpc: format!("http://{}", self.addr),
             addresses: path,
             confirmations: Some(1),
+            post: None,
             poll_ms: 10,
             timeout_ms: 2_000,
         }
@@ -111,12 +127,15 @@ impl FakeL1 {
     pub fn mine_in(&self, epoch: u64) {
         let mut inner = self.inner.lock().unwrap();
         for _ in 0..2 {
-            let number = inner.blocks.len();
-            let forks = inner.forks;
-            inner.blocks.push(Link {
-                hash: keccak256(format!("{forks}/{number}")),
+            let header = Header {
+                number: inner.blocks.len() as u64,
                 timestamp: GENESIS + epoch * EPOCH_SECONDS + 5,
-            });
+                extra_data: inner.forks.to_be_bytes().to_vec().into(),
+                mix_hash: keccak256(format!("randao {}", inner.blocks.len())),
+                ..Header::default()
+            };
+            let hash = header.hash_slow();
+            inner.blocks.push(Link { header, hash });
         }
     }
 
@@ -124,7 +143,33 @@ impl FakeL1 {
     pub fn reorg_from(&self, epoch: u64) {
         let mut inner = self.inner.lock().unwrap();
         inner.forks += 1;
-        inner.blocks.retain(|b| b.timestamp < GENESIS + epoch * EPOCH_SECONDS);
+        inner.blocks.retain(|b| b.header.timestamp < GENESIS + epoch * EPOCH_SECONDS);
+    }
+
+    /// prevRandao of an epoch's first block.
+    pub fn beacon(&self, epoch: u64) -> monai_protocol::Beacon {
+        let inner = self.inner.lock().unwrap();
+        let start = GENESIS + epoch * EPOCH_SECONDS;
+        let first = inner.blocks.iter().find(|b| b.header.timestamp >= start).unwrap();
+        monai_protocol::Beacon(first.header.mix_hash.0)
+    }
+
+    /// Refuses transactions, or takes them again.
+    pub fn set_jammed(&self, jammed: bool) {
+        self.inner.lock().unwrap().jammed = jammed;
+    }
+
+    /// What the contracts hold.
+    pub fn ledger(&self) -> Ledger {
+        self.inner.lock().unwrap().ledger.clone()
+    }
+
+    /// A reorg that loses batches, and whatever was built on them.
+    pub fn lose_batches(&self, from: usize) {
+        let mut inner = self.inner.lock().unwrap();
+        let ledger = &mut inner.ledger;
+        ledger.batches.truncate(from);
+        ledger.finalised = ledger.finalised.min(from);
     }
 
     pub fn set_away(&self, away: bool) {
@@ -133,11 +178,11 @@ impl FakeL1 {
 }
 
 async fn answer(State(chain): State<FakeL1>, Json(request): Json<Value>) -> (StatusCode, Json<Value>) {
-    let inner = chain.inner.lock().unwrap();
+    let mut inner = chain.inner.lock().unwrap();
     if inner.away {
         return (StatusCode::SERVICE_UNAVAILABLE, Json(json!("gone")));
     }
-    let body = match respond(&inner, request["method"].as_str().unwrap(), &request["params"]) {
+    let body = match respond(&mut inner, request["method"].as_str().unwrap(), &request["params"]) {
         Ok(result) => json!({"jsonrpc": "2.0", "id": request["id"], "result": result}),
         Err(message) => json!({
             "jsonrpc": "2.0", "id": request["id"], "error": {"code": -32000, "message": message},
@@ -146,24 +191,42 @@ async fn answer(State(chain): State<FakeL1>, Json(request): Json<Value>) -> (Sta
     (StatusCode::OK, Json(body))
 }
 
-fn respond(inner: &Inner, method: &str, params: &Value) -> Result<Value, String> {
+fn respond(inner: &mut Inner, method: &str, params: &Value) -> Result<Value, String> {
     match method {
         "eth_chainId" => Ok(json!(format!("0x{CHAIN_ID:x}"))),
         "eth_blockNumber" => Ok(json!(format!("0x{:x}", inner.blocks.len().saturating_sub(1)))),
         "eth_getBlockByNumber" => {
-            let text = params[0].as_str().unwrap().trim_start_matches("0x");
-            let number = usize::from_str_radix(text, 16).map_err(|e| e.to_string())?;
-            Ok(inner.blocks.get(number).map_or(Value::Null, |b| block(number, b)))
+            let text = params[0].as_str().unwrap();
+            let number = match text {
+                "latest" => inner.blocks.len().saturating_sub(1),
+                _ => usize::from_str_radix(text.trim_start_matches("0x"), 16).map_err(|e| e.to_string())?,
+            };
+            Ok(inner.blocks.get(number).map_or(Value::Null, block))
         }
+        "eth_gasPrice" => Ok(json!("0x3b9aca00")),
+        "eth_getTransactionCount" => Ok(json!(format!("0x{:x}", inner.ledger.nonce))),
+        "eth_estimateGas" => {
+            let at = at(inner);
+            inner.ledger.clone().run(&input(&params[0]), at).map(|()| json!("0x30000"))
+        }
+        "eth_sendRawTransaction" => {
+            if inner.jammed {
+                return Err("fee too low".into());
+            }
+            let raw: Bytes = serde_json::from_value(params[0].clone()).unwrap();
+            let at = at(inner);
+            inner.ledger.run(&rollup::decode(&raw), at)?;
+            Ok(json!(keccak256(&raw)))
+        }
+        "eth_getTransactionReceipt" => Ok(receipt(&params[0])),
         "eth_call" => {
-            let hash: B256 =
-                serde_json::from_value(by_hash(&params[1])).map_err(|e| format!("no hash: {e}"))?;
-            if !inner.blocks.iter().any(|b| b.hash == hash) {
+            let known = |hash: &B256| inner.blocks.iter().any(|b| b.hash == *hash);
+            let block = serde_json::from_value::<B256>(by_hash(&params[1]));
+            if params[1] != "latest" && !block.is_ok_and(|hash| known(&hash)) {
                 return Err("header not found".into());
             }
-            let input = params[0].get("input").or_else(|| params[0].get("data")).unwrap();
-            let data: Bytes = serde_json::from_value(input.clone()).unwrap();
-            Ok(json!(Bytes::from(call(inner, &data))))
+            let data = input(&params[0]);
+            Ok(json!(Bytes::from(inner.ledger.view(&data).unwrap_or_else(|| call(inner, &data)))))
         }
         other => Err(format!("no method {other}")),
     }
@@ -174,12 +237,30 @@ fn by_hash(block: &Value) -> Value {
     block.get("blockHash").unwrap_or(block).clone()
 }
 
-fn block(number: usize, link: &Link) -> Value {
+fn block(link: &Link) -> Value {
     let mut block: Block = Block::default();
     block.header.hash = link.hash;
-    block.header.inner.number = number as u64;
-    block.header.inner.timestamp = link.timestamp;
+    block.header.inner = link.header.clone();
     serde_json::to_value(block).unwrap()
+}
+
+/// Where a transaction runs: on top of the newest block, at its time.
+fn at(inner: &Inner) -> At {
+    let time = inner.blocks.last().map_or(GENESIS, |b| b.header.timestamp);
+    At { block: inner.blocks.len() as u64, time, epoch: (time - GENESIS) / EPOCH_SECONDS }
+}
+
+fn input(call: &Value) -> Bytes {
+    serde_json::from_value(call.get("input").or_else(|| call.get("data")).unwrap().clone()).unwrap()
+}
+
+fn receipt(hash: &Value) -> Value {
+    json!({
+        "type": "0x2", "status": "0x1", "cumulativeGasUsed": "0x5208", "logs": [],
+        "logsBloom": format!("0x{}", "0".repeat(512)), "transactionHash": hash, "transactionIndex": "0x0",
+        "blockHash": B256::ZERO, "blockNumber": "0x1", "gasUsed": "0x5208", "effectiveGasPrice": "0x1",
+        "from": Address::ZERO, "to": Address::ZERO, "contractAddress": null,
+    })
 }
 
 fn owner(hot: Address) -> Address {
@@ -203,7 +284,9 @@ fn call(inner: &Inner, data: &[u8]) -> Vec<u8> {
         operatorOfHotKeyCall::SELECTOR => {
             owner(operatorOfHotKeyCall::abi_decode(data).unwrap().hotKey).abi_encode()
         }
-        countAtCall::SELECTOR => U256::ONE.abi_encode(),
+        countAtCall::SELECTOR | assetCountAtCall::SELECTOR => U256::ONE.abi_encode(),
+        poolOfCall::SELECTOR => U256::ZERO.abi_encode(),
+        tableSizeCall::SELECTOR => U256::from(3).abi_encode(),
         idAtCall::SELECTOR => inner.model.abi_encode(),
         isActiveCall::SELECTOR => true.abi_encode(),
         valueAtCall::SELECTOR => {
@@ -222,6 +305,8 @@ fn call(inner: &Inner, data: &[u8]) -> Vec<u8> {
                 47 => wad / U256::from(50),
                 48 => wad / U256::from(5),
                 49 => token(200),
+                26 => U256::from(300),
+                51 => U256::from(180),
                 other => panic!("parameter {other} is not read"),
             };
             value.abi_encode()

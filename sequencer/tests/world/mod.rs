@@ -5,6 +5,7 @@
 pub mod chain;
 pub mod model;
 pub mod peer;
+pub mod rollup;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,7 @@ pub fn config(dir: &Path, model: &Model) -> SequencerConfig {
             .iter()
             .map(|k| Operator {
                 operator: k.address(),
+                slot: None,
                 owner: secret(100).address(),
                 stake: 4_000_000_000_000,
                 models: None,
@@ -78,6 +80,7 @@ pub fn config(dir: &Path, model: &Model) -> SequencerConfig {
     SequencerConfig {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         data_dir: dir.join("store"),
+        marks_dir: Some(dir.to_owned()),
         model_dir: dir.join("models"),
         models: vec![ServedModel {
             name: MODEL.into(),
@@ -99,6 +102,7 @@ pub fn config(dir: &Path, model: &Model) -> SequencerConfig {
             queue_ms: 2_000,
             recovery_ms: 2_000,
             shutdown_ms: 2_000,
+            client_headers_ms: 1_000,
             client_read_ms: 1_000,
             client_write_ms: 1_000,
             ..Timeouts::default()
@@ -229,6 +233,8 @@ impl World {
         self.sequencer.as_ref().unwrap().backup(&copy).unwrap();
         let mut config = self.config.clone();
         config.data_dir = copy;
+        // The first one still holds the file of marks, as no crash would let it.
+        config.marks_dir = None;
         let sequencer = Sequencer::start(config.clone()).await.unwrap();
         World { dir, config, model: self.model.clone(), sequencer: Some(sequencer), http: self.http.clone() }
     }

@@ -2,7 +2,6 @@
 //! a-priori bound checked again. What comes out is safe to run on any input.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,7 +18,9 @@ use crate::artefact::{HeadNorm, Int8s, Layer, Linear, Model, ModelId, Tables, Te
 use crate::bounds;
 use crate::error::ModelError;
 use crate::limits::{Dimensions, check_end_ids};
+use crate::source::regular;
 use crate::tables;
+use crate::text;
 
 /// Loads an artefact. With `expected`, any other model is refused before its weights are read.
 ///
@@ -28,7 +29,7 @@ use crate::tables;
 /// # Errors
 /// Where the file is not exactly the artefact of a model whose bounds hold.
 pub fn load(path: &Path, expected: Option<&ModelId>) -> Result<Model, ModelError> {
-    let file = File::open(path).map_err(ModelError::io(path))?;
+    let file = regular(path)?;
     // SAFETY: the map is read-only. Another process that changes the file could change weights under us; artefacts are
     // written once under a name that is their digest and never modified, and the store documents that.
     let map = unsafe { Mmap::map(&file) }.map_err(ModelError::io(path))?;
@@ -43,6 +44,7 @@ pub fn load(path: &Path, expected: Option<&ModelId>) -> Result<Model, ModelError
     let file = Sections { map: &map, header: &header, offsets };
     file.verify(start)?;
     let model = file.model(id, name)?;
+    text::check(&model.text, model.arch.vocab)?;
     bounds::check(&model)?;
     Ok(model)
 }
@@ -53,7 +55,7 @@ pub fn load(path: &Path, expected: Option<&ModelId>) -> Result<Model, ModelError
 /// Where the header is malformed.
 pub fn peek(path: &Path) -> Result<Header, ModelError> {
     use std::io::Read;
-    let file = File::open(path).map_err(ModelError::io(path))?;
+    let file = regular(path)?;
     let mut bytes = Vec::new();
     let most = PREFIX + u64::from(MAX_HEADER_BYTES) + ALIGN;
     file.take(most).read_to_end(&mut bytes).map_err(ModelError::io(path))?;

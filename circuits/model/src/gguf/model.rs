@@ -1,7 +1,6 @@
 //! A GGUF file as a floating-point model of the Llama family.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::path::Path;
 
 use memmap2::Mmap;
@@ -11,7 +10,7 @@ use super::{Array, GgufError, Value, dequantise, vocabulary};
 use crate::artefact::{PairOrder, TextConfig};
 use crate::error::ModelError;
 use crate::limits::{Dimensions, MIN_POSITIONS};
-use crate::source::{FloatArch, FloatModel, Part};
+use crate::source::{FloatArch, FloatModel, Part, regular};
 
 /// Architectures that are read, and whether their RoPE turns neighbouring channels (`true`) or the two halves.
 const ARCHITECTURES: [(&str, bool); 3] = [("llama", true), ("qwen2", false), ("qwen3", false)];
@@ -52,7 +51,7 @@ impl GgufModel {
     /// # Errors
     /// Where it can't be read, is malformed, or describes a model that the integer program can't be.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let file = File::open(path).map_err(ModelError::io(path))?;
+        let file = regular(path)?;
         // SAFETY: the map is read-only and every access is checked against its length. A file that changes during the
         // import gives another model or an error, no undefined behaviour of ours: only bytes and integers are read.
         let map = unsafe { Mmap::map(&file) }.map_err(ModelError::io(path))?;
@@ -143,6 +142,9 @@ fn architecture(g: &Gguf) -> Result<FloatArch, ModelError> {
     if let Some(key) = g.metadata.keys().find(|k| k.strip_prefix(&prefix).is_some_and(|k| !KEYS.contains(&k)))
     {
         return Err(GgufError::Unsupported(format!("key {key:?}")).into());
+    }
+    if g.bool(&format!("{name}.attention.causal"))? == Some(false) {
+        return Err(GgufError::Unsupported("attention to what follows".into()).into());
     }
     let optional = |key: &str| -> Result<Option<usize>, GgufError> {
         let key = format!("{name}.{key}");

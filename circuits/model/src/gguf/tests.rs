@@ -145,7 +145,38 @@ fn what_is_not_understood_is_refused_by_name() {
         "mamba",
     );
     refused(&patched(b"smollm", b"smolln"), "smolln");
+    refused(&patched(b"tokenizer.ggml.add_bos_token", b"tokenizer.ggml.adx_bos_token"), "adx_bos_token");
     refused(&patched(b"blk.0.attn_k.weight", b"blk.0.attn_v.weight"), "twice");
+}
+
+#[test]
+fn a_vocabulary_without_an_end_is_refused() {
+    // The key of the end id becomes that of another, and the tokens that end answers by their names are renamed.
+    let mut bytes = patched(b"tokenizer.ggml.eos_token_id", b"tokenizer.ggml.cls_token_id");
+    for (from, to) in [(&b"<|endoftext|>"[..], &b"<|endoftexz|>"[..]), (b"<|im_end|>", b"<|im_enz|>")] {
+        let at = bytes.windows(from.len()).position(|w| w == from).unwrap();
+        bytes[at..at + to.len()].copy_from_slice(to);
+    }
+    let error = import(&open(&bytes).unwrap(), &ImportOptions::default(), &()).map(|_| ()).unwrap_err();
+    assert_eq!(error.to_string(), "GGUF: key \"tokenizer.ggml.eos_token_id\" is missing");
+}
+
+#[test]
+fn what_is_no_file_is_refused_before_it_is_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    for path in [dir.path(), &fifo, std::path::Path::new("/dev/zero")] {
+        let said = [
+            GgufModel::open(path).map(|_| ()).unwrap_err(),
+            crate::file::load(path, None).map(|_| ()).unwrap_err(),
+            crate::file::peek(path).map(|_| ()).unwrap_err(),
+        ];
+        assert!(said.iter().all(|e| matches!(e, ModelError::NotAFile(_))), "{said:?}");
+    }
+    std::fs::rename(&fifo, dir.path().join("config.json")).unwrap();
+    let folder = crate::hf::HfModel::open(dir.path()).map(|_| ()).unwrap_err();
+    assert!(matches!(folder, ModelError::NotAFile(_)), "{folder}");
 }
 
 #[test]

@@ -5,13 +5,45 @@ use std::collections::{HashMap, HashSet};
 use super::model::texts;
 use super::{Array, Gguf, GgufError};
 use crate::artefact::TextConfig;
+use crate::text::MAX_MERGES;
 use crate::text::json::{AddedToken, Bpe};
 
-/// Most merges.
-const MAX_MERGES: usize = 1 << 21;
 /// Control tokens that end an answer wherever a vocabulary has them, besides those that the file names.
 const END_TOKENS: [&str; 7] =
     ["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<|end|>", "<end_of_turn>", "</s>"];
+
+/// Keys below `tokenizer.ggml.` that are understood or change nothing. All others are refused by name.
+const KEYS: [&str; 29] = [
+    "model",
+    "pre",
+    "tokens",
+    "token_type",
+    "token_type_count",
+    "scores",
+    "merges",
+    "bos_token_id",
+    "eos_token_id",
+    "eot_token_id",
+    "eom_token_id",
+    "unknown_token_id",
+    "seperator_token_id",
+    "separator_token_id",
+    "padding_token_id",
+    "cls_token_id",
+    "mask_token_id",
+    "prefix_token_id",
+    "suffix_token_id",
+    "middle_token_id",
+    "fim_pre_token_id",
+    "fim_suf_token_id",
+    "fim_mid_token_id",
+    "fim_pad_token_id",
+    "fim_rep_token_id",
+    "fim_sep_token_id",
+    "add_bos_token",
+    "add_eos_token",
+    "add_space_prefix",
+];
 
 const BYTE_LEVEL: &str =
     r#"{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}"#;
@@ -27,6 +59,15 @@ pub(super) fn tokens(g: &Gguf) -> Result<&[String], GgufError> {
 
 /// Tokenizer, template and end ids.
 pub(super) fn text(g: &Gguf) -> Result<TextConfig, GgufError> {
+    let unknown = |k: &&String| k.strip_prefix("tokenizer.ggml.").is_some_and(|k| !KEYS.contains(&k));
+    if let Some(key) = g.metadata.keys().find(unknown) {
+        return Err(GgufError::Unsupported(format!("key {key:?}")));
+    }
+    if g.bool("tokenizer.ggml.add_eos_token")? == Some(true) {
+        return Err(GgufError::Unsupported(
+            "an end token after prompts (tokenizer.ggml.add_eos_token)".into(),
+        ));
+    }
     let tokens = tokens(g)?;
     let distinct: HashSet<&str> = tokens.iter().map(String::as_str).collect();
     if distinct.len() != tokens.len() {
@@ -58,6 +99,10 @@ pub(super) fn text(g: &Gguf) -> Result<TextConfig, GgufError> {
     );
     eos_ids.sort_unstable();
     eos_ids.dedup();
+    if eos_ids.is_empty() {
+        // An answer of such a model would never end by itself.
+        return Err(GgufError::Missing("tokenizer.ggml.eos_token_id".into()));
+    }
     let add_bos = g.bool("tokenizer.ggml.add_bos_token")?.unwrap_or(bos_by_default);
     Ok(TextConfig {
         tokenizer_json,

@@ -1,6 +1,7 @@
 //! `config.json` to the shape of a model.
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::HfError;
 use crate::artefact::PairOrder;
@@ -10,6 +11,80 @@ use crate::source::FloatArch;
 const FILE: &str = "config.json";
 /// Architectures that are read: Llama (with SmolLM and TinyLlama), Mistral, Qwen 2 and 3.
 const MODEL_TYPES: [&str; 4] = ["llama", "mistral", "qwen2", "qwen3"];
+
+/// Keys that say nothing about what the model computes: names, training, caches, ids that other files have, too.
+const IRRELEVANT: [&str; 40] = [
+    "_name_or_path",
+    "_attn_implementation",
+    "_attn_implementation_autoset",
+    "architectures",
+    "attention_dropout",
+    "attn_implementation",
+    "bos_token_id",
+    "decoder_start_token_id",
+    "dtype",
+    "eos_token_id",
+    "finetuning_task",
+    "hidden_dropout",
+    "id2label",
+    "initializer_range",
+    "is_llama_config",
+    "label2id",
+    "max_window_layers",
+    "num_labels",
+    "output_attentions",
+    "output_hidden_states",
+    "pad_token_id",
+    "pretraining_tp",
+    "problem_type",
+    "resid_pdrop",
+    "return_dict",
+    "rope_scaling",
+    "rope_parameters",
+    "sep_token_id",
+    "task_specific_params",
+    "tokenizer_class",
+    "torch_dtype",
+    "torchscript",
+    "transformers.js_config",
+    "transformers_version",
+    "unk_token_id",
+    "unsloth_fixed",
+    "unsloth_version",
+    "use_bfloat16",
+    "use_cache",
+    "use_return_dict",
+];
+
+/// Keys that [`Config`] reads.
+const READ: [&str; 18] = [
+    "model_type",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "vocab_size",
+    "max_position_embeddings",
+    "rms_norm_eps",
+    "hidden_act",
+    "tie_word_embeddings",
+    "rope_theta",
+    "partial_rotary_factor",
+    "sliding_window",
+    "use_sliding_window",
+    "layer_types",
+    "quantization_config",
+];
+
+/// Keys that must be false, with what the program does not have.
+const OFF: [(&str, &str); 4] = [
+    ("mlp_bias", "a bias in the feed-forward layer"),
+    ("rope_interleaved", "RoPE on neighbouring channels"),
+    ("is_encoder_decoder", "an encoder"),
+    ("add_cross_attention", "cross-attention"),
+];
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Config {
@@ -26,15 +101,18 @@ pub(super) struct Config {
     hidden_act: Option<String>,
     #[serde(default)]
     tie_word_embeddings: bool,
-    #[serde(default)]
-    mlp_bias: bool,
     rope_theta: Option<f64>,
     rope_scaling: Option<Rope>,
     rope_parameters: Option<Rope>,
     partial_rotary_factor: Option<f64>,
     sliding_window: Option<u32>,
     use_sliding_window: Option<bool>,
-    quantization_config: Option<serde_json::Value>,
+    quantization_config: Option<Value>,
+    attention_bias: Option<bool>,
+    layer_types: Option<Vec<String>>,
+    /// Whether the file has a key `sliding_window`, be it null.
+    #[serde(skip)]
+    names_window: bool,
     pub(super) eos_token_id: Option<Ids>,
 }
 
@@ -55,10 +133,13 @@ impl Ids {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Rope {
-    #[serde(alias = "type")]
     rope_type: Option<String>,
+    /// The older name of `rope_type`.
+    r#type: Option<String>,
+    partial_rotary_factor: Option<f64>,
     rope_theta: Option<f64>,
     factor: Option<f64>,
     low_freq_factor: Option<f64>,
@@ -75,8 +156,24 @@ pub(super) struct Present {
 }
 
 impl Config {
+    /// Reads the file. A key that is not known may change what the model computes, so it is refused by name, unless it
+    /// is null.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, HfError> {
-        serde_json::from_slice(bytes).map_err(|e| HfError::json(FILE, e))
+        let map: Map<String, Value> = serde_json::from_slice(bytes).map_err(|e| HfError::json(FILE, e))?;
+        for (key, value) in map.iter().filter(|(_, v)| !v.is_null()) {
+            let key = key.as_str();
+            if let Some((_, what)) = OFF.iter().find(|(k, _)| *k == key) {
+                if *value != Value::Bool(false) {
+                    return Err(HfError::Unsupported(format!("{what} ({key})")));
+                }
+            } else if key != "attention_bias" && !READ.contains(&key) && !IRRELEVANT.contains(&key) {
+                let shown: String = key.chars().take(64).collect();
+                return Err(HfError::Unsupported(format!("key {shown:?} of {FILE}")));
+            }
+        }
+        let names_window = map.contains_key("sliding_window");
+        let config: Self = serde_json::from_value(Value::Object(map)).map_err(|e| HfError::json(FILE, e))?;
+        Ok(Self { names_window, ..config })
     }
 
     /// Vocabulary, for the checks of ids.
@@ -93,13 +190,13 @@ impl Config {
         if self.quantization_config.is_some() {
             return no("a quantised checkpoint".into());
         }
-        if self.mlp_bias {
-            return no("a bias in the feed-forward layer".into());
-        }
         if let Some(act) = self.hidden_act.as_deref().filter(|a| *a != "silu" && *a != "swish") {
             return no(format!("activation {act:?}"));
         }
-        if self.partial_rotary_factor.is_some_and(|p| p != 1.0) {
+        self.same_parts(present)?;
+        let rope = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref());
+        let part = self.partial_rotary_factor.or(rope.and_then(|r| r.partial_rotary_factor));
+        if part.is_some_and(|p| p != 1.0) {
             return no("RoPE on a part of the channels".into());
         }
         if !(self.rms_norm_eps.is_finite() && self.rms_norm_eps > 0.0) {
@@ -108,19 +205,24 @@ impl Config {
         let (hidden, heads) = (self.hidden_size as usize, self.num_attention_heads as usize);
         let head_dim = match self.head_dim {
             Some(e) => e as usize,
+            // The reader of such folders has a number of its own for what is not there.
+            None if self.model_type == "qwen3" => return Err(HfError::json(FILE, "head_dim is missing")),
             None if heads > 0 && hidden % heads == 0 => hidden / heads,
             None => return no(format!("width {hidden} over {heads} heads")),
         };
-        // A sequence that is no longer than the window never notices it.
-        let window =
-            self.sliding_window.filter(|_| self.use_sliding_window.unwrap_or(self.model_type == "mistral"));
+        let kv_heads = match self.num_key_value_heads {
+            Some(n) => n as usize,
+            None if self.model_type == "llama" => heads,
+            None => return Err(HfError::json(FILE, "num_key_value_heads is missing")),
+        };
+        let window = self.window()?;
         let max_positions =
             window.map_or(self.max_position_embeddings, |w| w.min(self.max_position_embeddings));
         Ok(FloatArch {
             layers: self.num_hidden_layers as usize,
             hidden,
             heads,
-            kv_heads: self.num_key_value_heads.map_or(heads, |n| n as usize),
+            kv_heads,
             head_dim,
             ffn: self.intermediate_size as usize,
             vocab: self.vocab_size as usize,
@@ -135,7 +237,55 @@ impl Config {
         })
     }
 
+    /// Biases and norms are those that the model type has, whatever tensors the files hold: others would not be read.
+    fn same_parts(&self, present: Present) -> Result<(), HfError> {
+        let announced = self.attention_bias.unwrap_or(false);
+        let (qkv_bias, o_bias) = match self.model_type.as_str() {
+            "qwen2" => (true, false),
+            "mistral" => (false, false),
+            _ => (announced, announced),
+        };
+        let qk_norm = self.model_type == "qwen3";
+        let kind = &self.model_type;
+        for (what, has, there) in [
+            ("biases of q, k and v", qkv_bias, present.qkv_bias),
+            ("biases of o", o_bias, present.o_bias),
+            ("norms of q and k", qk_norm, present.qk_norm),
+        ] {
+            if has != there {
+                let (with, without) = if has { ("with", "without") } else { ("without", "with") };
+                return Err(HfError::Unsupported(format!("{kind:?} {with} {what} in files {without} them")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The sliding window, where one is used. A sequence that is no longer than the window never notices it.
+    fn window(&self) -> Result<Option<u32>, HfError> {
+        let types = self.layer_types.as_deref().unwrap_or(&[]);
+        if let Some(other) = types.iter().find(|t| *t != "full_attention" && *t != "sliding_attention") {
+            let shown: String = other.chars().take(64).collect();
+            return Err(HfError::Unsupported(format!("layer type {shown:?}")));
+        }
+        let slides = types.iter().any(|t| t == "sliding_attention");
+        let used = slides || self.use_sliding_window.unwrap_or(self.model_type == "mistral");
+        match self.sliding_window {
+            Some(0) => Err(HfError::Unsupported("a sliding window of nothing".into())),
+            window if used && window.is_some() => Ok(window),
+            // What the reader of such folders takes where the key is absent.
+            None if used && !self.names_window => Ok(Some(4096)),
+            None if slides => Err(HfError::json(FILE, "sliding_window is missing")),
+            _ => Ok(None),
+        }
+    }
+
     fn frequencies(&self, head_dim: usize) -> Result<Vec<f64>, HfError> {
+        if self.rope_parameters.is_some()
+            && self.rope_scaling.is_some()
+            && self.rope_parameters != self.rope_scaling
+        {
+            return Err(HfError::Unsupported("rope_scaling beside other rope_parameters".into()));
+        }
         let rope = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref());
         let theta = self.rope_theta.or(rope.and_then(|r| r.rope_theta)).unwrap_or(10_000.0);
         let positive = |name: &str, v: Option<f64>| match v {
@@ -148,7 +298,11 @@ impl Config {
         }
         let plain = plain_frequencies(positive("rope_theta", Some(theta))?, head_dim);
         let Some(r) = rope else { return Ok(plain) };
-        match r.rope_type.as_deref().unwrap_or("default") {
+        let kind = r.rope_type.as_deref().or(r.r#type.as_deref()).unwrap_or("default");
+        if r.r#type.as_deref().is_some_and(|t| t != kind) {
+            return Err(HfError::Unsupported(format!("RoPE scaling {kind:?} of another type")));
+        }
+        match kind {
             "default" => Ok(plain),
             "linear" => {
                 let factor = positive("factor", r.factor)?;
@@ -225,6 +379,9 @@ mod tests {
             4096
         );
         assert_eq!(config(r#","sliding_window":null"#).unwrap().max_positions, 4096);
+        let layers = r#","layer_types":["full_attention","sliding_attention"]"#;
+        assert_eq!(config(&format!(r#"{layers},"sliding_window":512"#)).unwrap().max_positions, 512);
+        assert!(config(&format!(r#"{layers},"sliding_window":null"#)).is_err());
     }
 
     #[test]
@@ -235,5 +392,37 @@ mod tests {
         assert!(named(r#","quantization_config":{}"#).contains("quantised"));
         assert!(named(r#","mlp_bias":true"#).contains("feed-forward"));
         assert!(named(r#","head_dim":100000"#).contains("100000"));
+        for key in [
+            "attn_logit_softcapping",
+            "final_logit_softcapping",
+            "attention_multiplier",
+            "residual_multiplier",
+            "embedding_multiplier",
+            "logits_scaling",
+            "logit_scale",
+            "query_pre_attn_scalar",
+            "clip_qkv",
+            "num_local_experts",
+            "auto_map",
+        ] {
+            assert!(named(&format!(r#","{key}":30.0"#)).contains(key));
+            assert!(config(&format!(r#","{key}":null"#)).is_ok(), "{key}: null is absence");
+        }
+        assert!(named(r#","rope_interleaved":true"#).contains("rope_interleaved"));
+        assert!(named(r#","attention_bias":true"#).contains("biases of q, k and v"));
+        assert!(named(r#","layer_types":["chunked_attention"]"#).contains("chunked_attention"));
+        assert!(named(r#","rope_scaling":{"type":"default","mrope_section":[1]}"#).contains("mrope_section"));
+        assert!(
+            named(r#","rope_parameters":{"partial_rotary_factor":0.5}"#).contains("part of the channels")
+        );
+        let two = r#","rope_scaling":{"type":"linear","factor":2.0},"rope_parameters":{"rope_theta":1.0}"#;
+        assert!(named(two).contains("rope_parameters"));
+        assert!(named(r#","rope_scaling":{"type":"linear","rope_type":"default"}"#).contains("another type"));
+    }
+
+    #[test]
+    fn a_folder_as_its_authors_publish_it_is_read() {
+        let smollm = r#","architectures":["LlamaForCausalLM"],"attention_bias":false,"attention_dropout":0.0,"bos_token_id":1,"eos_token_id":2,"initializer_range":0.041666666666666664,"is_llama_config":true,"hidden_act":"silu","mlp_bias":false,"pad_token_id":2,"pretraining_tp":1,"rope_interleaved":false,"rope_scaling":null,"torch_dtype":"bfloat16","transformers.js_config":{"kv_cache_dtype":{"q4f16":"float16"}},"transformers_version":"4.42.3","use_cache":true"#;
+        assert!(config(smollm).is_ok());
     }
 }

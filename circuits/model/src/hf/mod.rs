@@ -9,7 +9,7 @@ pub use model::HfModel;
 /// Largest configuration file.
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
 /// Largest `tokenizer.json` and largest shard index.
-const MAX_TOKENIZER_BYTES: u64 = 128 << 20;
+const MAX_TOKENIZER_BYTES: u64 = crate::text::MAX_TOKENIZER_BYTES as u64;
 /// Most shards.
 const MAX_SHARDS: usize = 1024;
 

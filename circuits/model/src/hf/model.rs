@@ -1,7 +1,6 @@
 //! A folder as a floating-point model.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +15,7 @@ use super::{HfError, MAX_CONFIG_BYTES, MAX_SHARDS, MAX_TOKENIZER_BYTES};
 use crate::artefact::TextConfig;
 use crate::error::ModelError;
 use crate::limits::MIN_POSITIONS;
-use crate::source::{FloatArch, FloatModel, Part};
+use crate::source::{FloatArch, FloatModel, Part, regular};
 
 /// Where one tensor is.
 #[derive(Clone, Debug)]
@@ -53,7 +52,7 @@ impl HfModel {
         let mut tensors = BTreeMap::new();
         for name in shard_names(dir)? {
             let path = dir.join(&name);
-            let file = File::open(&path).map_err(ModelError::io(&path))?;
+            let file = regular(&path)?;
             // SAFETY: the map is read-only and every access is checked against its length. A file that changes during
             // the import gives another model or an error: only bytes are read.
             let map = unsafe { Mmap::map(&file) }.map_err(ModelError::io(&path))?;
@@ -116,7 +115,7 @@ fn shard_names(dir: &Path) -> Result<Vec<String>, ModelError> {
 /// A whole small file.
 fn read(dir: &Path, name: &'static str, limit: u64) -> Result<Vec<u8>, ModelError> {
     let path = dir.join(name);
-    let file = File::open(&path).map_err(ModelError::io(&path))?;
+    let file = regular(&path)?;
     let bytes = file.metadata().map_err(ModelError::io(&path))?.len();
     if bytes > limit {
         return Err(HfError::TooLarge { file: name, bytes, limit }.into());

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
+use serde_json::{Value, json};
+
 use super::TextError;
+use super::admit::short;
 use super::json::byte_char;
 
 /// How tokens are written in the vocabulary.
@@ -15,24 +18,31 @@ pub(super) enum Spelling {
 }
 
 impl Spelling {
-    /// From the tokenizer's JSON.
-    pub(super) fn of(json: &serde_json::Value) -> Result<Self, TextError> {
-        let decoder = &json["decoder"];
-        let kind = |v: &serde_json::Value| v["type"].as_str().unwrap_or("none").to_owned();
-        match kind(decoder).as_str() {
-            "ByteLevel" => Ok(Self::ByteLevel),
-            "Sequence" => {
-                let parts: Vec<String> =
-                    decoder["decoders"].as_array().map(|d| d.iter().map(kind).collect()).unwrap_or_default();
-                let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-                match parts.as_slice() {
-                    ["Replace", "ByteFallback", "Fuse"] => Ok(Self::Pieces { strip: false }),
-                    ["Replace", "ByteFallback", "Fuse", "Strip"] => Ok(Self::Pieces { strip: true }),
-                    ["ByteLevel"] => Ok(Self::ByteLevel),
-                    _ => Err(TextError::Tokenizer(format!("decoder {parts:?} is not supported"))),
-                }
+    /// From the decoder of the tokenizer's JSON, whose parts must be the usual ones: the codec decodes by itself.
+    pub(super) fn of(decoder: &Value) -> Result<Self, TextError> {
+        let kind = |v: &Value| v["type"].as_str().map_or("none".to_owned(), short);
+        let list = match kind(decoder).as_str() {
+            "Sequence" => decoder["decoders"].as_array().map_or(&[][..], Vec::as_slice),
+            _ => std::slice::from_ref(decoder),
+        };
+        if let [only] = list
+            && kind(only) == "ByteLevel"
+        {
+            return Ok(Self::ByteLevel);
+        }
+        let pieces = [
+            json!({"type": "Replace", "pattern": {"String": "▁"}, "content": " "}),
+            json!({"type": "ByteFallback"}),
+            json!({"type": "Fuse"}),
+        ];
+        let strip = json!({"type": "Strip", "content": " ", "start": 1, "stop": 0});
+        match list {
+            _ if list == pieces => Ok(Self::Pieces { strip: false }),
+            [first @ .., last] if first == pieces && *last == strip => Ok(Self::Pieces { strip: true }),
+            _ => {
+                let kinds: Vec<String> = list.iter().take(8).map(kind).collect();
+                Err(TextError::Tokenizer(format!("decoder {} is not supported", kinds.join(", "))))
             }
-            other => Err(TextError::Tokenizer(format!("decoder {other:?} is not supported"))),
         }
     }
 

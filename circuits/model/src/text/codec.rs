@@ -2,17 +2,18 @@
 
 use std::str::FromStr;
 
-use serde_json::{Value, json};
 use tokenizers::Tokenizer;
 
+use super::admit::{Admitted, admit, short};
 use super::bytes::Spelling;
-use super::guard::{MARKER, guard};
+use super::guard::guard;
 use super::template::{ChatTemplate, Message};
 use super::{TextError, TextStream};
 use crate::artefact::{Model, TextConfig};
 
-/// Most bytes of text in one call.
-pub const MAX_TEXT_BYTES: usize = 8 << 20;
+/// Most bytes of text in one call, whatever the model. Half of the steps back that the engine of the tokenizer's regular
+/// expressions takes before it gives up with a panic: see `admit.rs`.
+pub const MAX_TEXT_BYTES: usize = 4 << 20;
 
 /// Text to ids and back, for one model. Shared freely between threads.
 #[derive(Debug)]
@@ -23,17 +24,23 @@ pub struct TextCodec {
     specials: Vec<String>,
     /// Bytes of each id; empty for control tokens and ids without text.
     bytes: Vec<Box<[u8]>>,
+    /// Length of the longest of them.
+    longest: usize,
+    /// See [`Self::most_bytes`].
+    most_bytes: usize,
     spelling: Spelling,
     bos_id: Option<u32>,
 }
 
 impl TextCodec {
-    /// The codec of a loaded model.
+    /// The codec of a loaded model. Its texts are limited by the model's positions, too: see [`Self::most_bytes`].
     ///
     /// # Errors
     /// As [`Self::new`].
     pub fn of(model: &Model) -> Result<Self, TextError> {
-        Self::new(&model.text, model.arch.vocab)
+        let mut codec = Self::new(&model.text, model.arch.vocab)?;
+        codec.most_bytes = codec.most_bytes.min(codec.longest.saturating_mul(model.arch.max_positions));
+        Ok(codec)
     }
 
     /// Builds tokenizer and template of a model with `vocab` ids.
@@ -41,35 +48,52 @@ impl TextCodec {
     /// # Errors
     /// Where either is malformed or of a kind that is not supported.
     pub fn new(config: &TextConfig, vocab: usize) -> Result<Self, TextError> {
-        let mut json: Value = serde_json::from_str(&config.tokenizer_json)
-            .map_err(|e| TextError::Tokenizer(format!("is no JSON: {e}")))?;
-        if json["model"]["type"].as_str().is_some_and(|t| t != "BPE") {
-            return Err(TextError::Tokenizer(format!("model {} is not supported", json["model"]["type"])));
-        }
-        let spelling = Spelling::of(&json)?;
-        prepare(&mut json);
+        super::end_ids(config)?;
+        let Admitted { spelling, json, added: declared } = admit(&config.tokenizer_json, vocab)?;
         // The library reads no `Value` with a vocabulary in it, only text.
         let tokenizer =
             Tokenizer::from_str(&json.to_string()).map_err(|e| TextError::Tokenizer(e.to_string()))?;
-        let added = tokenizer.get_added_tokens_decoder();
-        let mut specials: Vec<String> = added
-            .values()
-            .filter(|t| t.special && !t.content.is_empty())
-            .map(|t| t.content.clone())
-            .collect();
-        specials.sort_unstable();
-        let top = tokenizer.get_vocab_size(true);
-        if top > vocab {
-            return Err(TextError::Tokenizer(format!("has {top} tokens, the model {vocab} ids")));
+        drop(json);
+        // The library numbers added tokens by itself: a file that numbers them otherwise means other ids than it gives.
+        for (content, id) in &declared {
+            if tokenizer.token_to_id(content) != Some(*id) {
+                let shown = short(content);
+                return Err(TextError::Tokenizer(format!(
+                    "the added token {shown:?} can't have the id {id}"
+                )));
+            }
         }
+        let added = tokenizer.get_added_tokens_decoder();
+        let mut specials: Vec<String> =
+            added.values().filter(|t| t.special).map(|t| t.content.clone()).collect();
+        specials.sort_unstable();
         let vocab = u32::try_from(vocab).unwrap_or(u32::MAX);
         let bytes =
             spelling.table(vocab, |id| tokenizer.id_to_token(id), |id| added.get(&id).map(|t| t.special));
+        let longest = bytes.iter().map(|b| b.len()).max().unwrap_or(0).max(1);
         let template = match &config.chat_template {
             Some(source) => Some(ChatTemplate::new(source, &config.bos_token, &config.eos_token)?),
             None => None,
         };
-        Ok(Self { tokenizer, template, specials, bytes, spelling, bos_id: config.bos_id })
+        let most_bytes = MAX_TEXT_BYTES;
+        Ok(Self {
+            tokenizer,
+            template,
+            specials,
+            bytes,
+            longest,
+            most_bytes,
+            spelling,
+            bos_id: config.bos_id,
+        })
+    }
+
+    /// Most bytes of text in one call: [`MAX_TEXT_BYTES`], and no more than the model's positions times its longest
+    /// token. A longer text has more ids than the model has positions, or is no text of its vocabulary, and is refused
+    /// before it is tokenised.
+    #[must_use]
+    pub fn most_bytes(&self) -> usize {
+        self.most_bytes
     }
 
     /// Whether the model has a chat template.
@@ -84,8 +108,9 @@ impl TextCodec {
     /// As [`ChatTemplate::render`]; too much text; a model without template.
     pub fn chat_ids(&self, messages: &[Message]) -> Result<Vec<u32>, TextError> {
         let template = self.template.as_ref().ok_or(TextError::NoChat)?;
-        let total = messages.iter().map(|m| m.content.len() + m.name.as_ref().map_or(0, String::len)).sum();
-        limit(total)?;
+        let total: usize =
+            messages.iter().map(|m| m.content.len() + m.name.as_ref().map_or(0, String::len)).sum();
+        self.limit(total)?;
         let guarded: Vec<Message> = messages
             .iter()
             .map(|m| Message {
@@ -113,7 +138,7 @@ impl TextCodec {
     /// # Errors
     /// Too much text.
     pub fn text_ids(&self, text: &str) -> Result<Vec<u32>, TextError> {
-        limit(text.len())?;
+        self.limit(text.len())?;
         self.encode(&guard(text, &self.specials))
     }
 
@@ -153,29 +178,15 @@ impl TextCodec {
         self.tokenizer.token_to_id(name)
     }
 
+    fn limit(&self, bytes: usize) -> Result<(), TextError> {
+        if bytes > self.most_bytes {
+            Err(TextError::TooLong { bytes, most: self.most_bytes })
+        } else {
+            Ok(())
+        }
+    }
+
     pub(super) fn strips_first_space(&self) -> bool {
         self.spelling == Spelling::Pieces { strip: true }
     }
-}
-
-fn limit(bytes: usize) -> Result<(), TextError> {
-    if bytes > MAX_TEXT_BYTES { Err(TextError::TooLong(bytes)) } else { Ok(()) }
-}
-
-/// Makes the tokenizer look for special tokens in the raw text, and drop markers after that.
-fn prepare(json: &mut Value) {
-    if let Some(added) = json["added_tokens"].as_array_mut() {
-        for t in added.iter_mut().filter(|t| t["special"] == true) {
-            t["normalized"] = Value::Bool(false);
-        }
-    }
-    let drop = json!({"type": "Replace", "pattern": {"String": MARKER.to_string()}, "content": ""});
-    let first = match json["normalizer"].take() {
-        Value::Null => drop,
-        other => json!({"type": "Sequence", "normalizers": [drop, other]}),
-    };
-    json["normalizer"] = first;
-    // Limits of training have no place in serving.
-    json["truncation"] = Value::Null;
-    json["padding"] = Value::Null;
 }

@@ -10,6 +10,8 @@
 //! itself is matched as usual. Added tokens that the tokenizer does not call special (`<think>`, runs of spaces) are
 //! ordinary text and matched everywhere.
 
+mod admit;
+mod bpe;
 mod bytes;
 mod codec;
 mod guard;
@@ -17,9 +19,42 @@ pub(crate) mod json;
 mod stream;
 mod template;
 
+pub use admit::MAX_TOKENIZER_BYTES;
+pub use bpe::{MAX_MERGES, MAX_SPECIAL_BYTES, MAX_SPECIALS, MAX_TOKEN_BYTES};
 pub use codec::{MAX_TEXT_BYTES, TextCodec};
 pub use stream::TextStream;
-pub use template::{ChatTemplate, MAX_MESSAGES, MAX_RENDERED_BYTES, Message, ROLES, TEMPLATE_FUEL};
+pub use template::{
+    ChatTemplate, MAX_MESSAGES, MAX_RENDERED_BYTES, MAX_TEMPLATE_BYTES, Message, ROLES, TEMPLATE_FUEL,
+};
+
+use crate::artefact::TextConfig;
+
+/// Most ids that end an answer.
+pub const MAX_END_IDS: usize = 64;
+
+/// Whether tokenizer and template of a model with `vocab` ids are of kinds that may be run: what import and loading ask
+/// before anything else reads them.
+///
+/// # Errors
+/// As [`TextCodec::new`], whose library may still find fault with what passes here.
+pub fn check(config: &TextConfig, vocab: usize) -> Result<(), TextError> {
+    end_ids(config)?;
+    admit::admit(&config.tokenizer_json, vocab)?;
+    if let Some(source) = &config.chat_template {
+        ChatTemplate::new(source, &config.bos_token, &config.eos_token)?;
+    }
+    Ok(())
+}
+
+fn end_ids(config: &TextConfig) -> Result<(), TextError> {
+    if config.eos_ids.is_empty() || config.eos_ids.len() > MAX_END_IDS {
+        let count = config.eos_ids.len();
+        return Err(TextError::Tokenizer(format!(
+            "{count} ids end an answer: 1 to {MAX_END_IDS} are allowed"
+        )));
+    }
+    Ok(())
+}
 
 /// What can go wrong with tokenizer, template or a request's text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,13 +80,20 @@ pub enum TextError {
     /// No message, or more than [`MAX_MESSAGES`].
     #[error("{0} messages: 1 to {MAX_MESSAGES} are allowed")]
     Messages(usize),
-    /// More text than [`MAX_TEXT_BYTES`].
-    #[error("{0} bytes of text: at most {MAX_TEXT_BYTES} are allowed")]
-    TooLong(usize),
+    /// More text than [`TextCodec::most_bytes`].
+    #[error("{bytes} bytes of text: at most {most} are allowed")]
+    TooLong {
+        /// How many there are.
+        bytes: usize,
+        /// How many are allowed.
+        most: usize,
+    },
     /// An id outside the vocabulary.
     #[error("token id {0} is outside the vocabulary")]
     UnknownId(u32),
 }
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;

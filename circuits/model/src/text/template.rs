@@ -1,4 +1,9 @@
 //! The chat template: Jinja as Hugging Face runs it, within limits.
+//!
+//! A template comes with a model's file, so from a stranger. What it may take: its length, its instructions and what it
+//! writes are limited, it sees no clock and no file, and it is parsed and run on a thread whose stack is deep enough for
+//! the deepest expression that fits its length and for the deepest value that its instructions can build. *Not limited*
+//! are memory and time of single operations on strings: a template that doubles a text in a loop can use up a machine.
 
 use minijinja::value::Value;
 use minijinja::{Environment, Error, ErrorKind, context};
@@ -13,7 +18,15 @@ pub const MAX_MESSAGES: usize = 4096;
 /// Most bytes that a template may write.
 pub const MAX_RENDERED_BYTES: usize = 16 << 20;
 /// Template instructions that one rendering may run.
-pub const TEMPLATE_FUEL: u64 = 4_000_000;
+pub const TEMPLATE_FUEL: u64 = 1_000_000;
+/// Longest template.
+pub const MAX_TEMPLATE_BYTES: usize = 64 << 10;
+/// Longest begin and end token that templates may name.
+const MAX_NAMED_TOKEN_BYTES: usize = 1024;
+/// Stack of the thread on which templates are parsed and run. The parser, the compiler and the destructors of values go
+/// one call deeper with each operator of a chain and each list in a list; a test measures what the limits above allow.
+/// Only pages that are used take memory.
+const STACK_BYTES: usize = 1 << 30;
 
 /// One message of a conversation; parts of text have been joined.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +64,19 @@ impl ChatTemplate {
     /// # Errors
     /// [`TextError::Template`].
     pub fn new(source: &str, bos_token: &str, eos_token: &str) -> Result<Self, TextError> {
+        if source.len() > MAX_TEMPLATE_BYTES {
+            let bytes = source.len();
+            return Err(TextError::Template(format!(
+                "{bytes} bytes: at most {MAX_TEMPLATE_BYTES} are allowed"
+            )));
+        }
+        if bos_token.len().max(eos_token.len()) > MAX_NAMED_TOKEN_BYTES {
+            return Err(TextError::Template("a begin or end token is too long".into()));
+        }
+        apart(|| Self::parse(source, bos_token, eos_token))?
+    }
+
+    fn parse(source: &str, bos_token: &str, eos_token: &str) -> Result<Self, TextError> {
         let mut environment = Environment::new();
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
@@ -82,6 +108,10 @@ impl ChatTemplate {
         if let Some(m) = messages.iter().find(|m| !ROLES.contains(&m.role.as_str())) {
             return Err(TextError::Role(m.role.chars().take(64).collect()));
         }
+        apart(|| self.run(messages))?
+    }
+
+    fn run(&self, messages: &[Message]) -> Result<String, TextError> {
         let template = self.environment.get_template(NAME).map_err(|e| TextError::Template(describe(&e)))?;
         let values = context! {
             messages => messages,
@@ -99,6 +129,17 @@ impl ChatTemplate {
             Ok(_) => String::from_utf8(out.bytes).map_err(|_| TextError::Refused("no UTF-8".into())),
         }
     }
+}
+
+/// Runs on a thread with a deep stack, and waits for it.
+fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, TextError> {
+    let failed = |what: String| TextError::Template(what);
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("template".into()).stack_size(STACK_BYTES);
+        let thread =
+            thread.spawn_scoped(scope, work).map_err(|e| failed(format!("no thread for it: {e}")))?;
+        thread.join().map_err(|_| failed("it made the renderer panic".into()))
+    })
 }
 
 /// An error's own words without the template's source around it.

@@ -63,6 +63,8 @@ impl World {
                 .enumerate()
                 .map(|(i, a)| {
                     let stake = NodeStake {
+                        // Slots and the order of addresses have nothing to do with each other.
+                        slot: NodeIndex(40 - 3 * i as u16),
                         owner: Address([i as u8 + 1; 20]),
                         stake: (1_000 + 500 * i as u64) * 1_000_000_000,
                         exposure: 0,

@@ -16,13 +16,20 @@ const BLOCK_SECONDS: u64 = 2;
 const STATE_SECONDS: u64 = 20;
 /// Blocks whose state can be asked for.
 const HISTORY: u64 = 256;
+/// Blocks whose hash the opcode gives.
+const OPCODE_WINDOW: u64 = 256;
 /// For the chain to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Ends anvil when standard input ends, so that it can't outlive the devnet, and lets it write its state then. If it is
 /// killed, so is this shell, which tells a crash from an error.
+///
+/// The first argument is the chain's state. Time goes on from its last block: it stands still while the chain does not run,
+/// so no epoch passes without a sequencer, whose batches could never be committed afterwards.
 const KEEPER: &str = r#"exec 3<&0
-"$@" </dev/null >&2 3<&- &
+last=$(head -c 4096 "$1" 2>/dev/null | sed -n 's/.*"timestamp":"\(0x[0-9a-f]*\)".*/\1/p')
+shift
+"$@" ${last:+--timestamp $((last + 1))} </dev/null >&2 3<&- &
 anvil=$!
 (cat <&3 >/dev/null; kill -TERM $anvil 2>/dev/null) &
 keeper=$!
@@ -39,6 +46,7 @@ exit $status"#;
 /// What to run. With `founding`, a new chain whose first block has this time.
 pub(super) fn plan(layout: &Layout, tools: &Tools, listen: SocketAddr, founding: Option<u64>) -> Plan {
     let mut arguments: Vec<String> = ["-c", KEEPER, "l1"].map(Into::into).to_vec();
+    arguments.push(layout.chain_state().display().to_string());
     let mut anvil = vec![
         tools.anvil.display().to_string(),
         "--host".into(),
@@ -78,6 +86,18 @@ pub(super) async fn wait(rpc: &str) -> Result<()> {
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
+}
+
+/// Makes the blocks of earlier runs old. A restarted anvil knows the hashes of the last 256 blocks only of those that it has
+/// mined itself, but all older ones through the history contract (EIP-2935), and beacons are shown by block hashes.
+pub(super) async fn age(chain: &Chain) -> Result<()> {
+    let blocks = format!("0x{:x}", OPCODE_WINDOW + 1);
+    let _: serde_json::Value = chain
+        .provider
+        .raw_request("anvil_mine".into(), serde_json::json!([blocks]))
+        .await
+        .map_err(|e| chain.away(&e))?;
+    Ok(())
 }
 
 /// Fails if the chain's state is not that of the addresses.

@@ -12,9 +12,11 @@ use crate::models::StoredModel;
 use alloy_primitives::{Address, B256, keccak256};
 use alloy_provider::Provider as _;
 use monai_contracts::Addresses;
+use monai_inference::commitment::ModelCommitment;
 use rand::Rng as _;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How far in the past the chain begins, in seconds: enough for what is staked in its first epochs to count now.
@@ -24,13 +26,21 @@ const STOP_PATIENCE: Duration = Duration::from_secs(30);
 /// Seconds that a devnet's node has to prove an answer, and that each position adds.
 const DEADLINE: (u32, u32) = (60, 5);
 
+/// Whom and what a chain is founded for.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::devnet) struct Wanted<'a> {
+    pub(in crate::devnet) keys: &'a Keys,
+    pub(in crate::devnet) models: &'a [StoredModel],
+    /// Where `monai model commit` keeps what it makes.
+    pub(in crate::devnet) commitments: &'a Path,
+}
+
 /// Founds a chain. Nothing of it stays if anything fails.
 pub(super) async fn found(
     layout: &Layout,
     tools: &Tools,
     listen: SocketAddr,
-    keys: &Keys,
-    models: &[StoredModel],
+    wanted: &Wanted<'_>,
 ) -> Result<()> {
     let log = layout.log("deploy");
     eprintln!("compiling the contracts (minutes the first time), log {}", log.display());
@@ -38,7 +48,7 @@ pub(super) async fn found(
     let _ = std::fs::remove_file(layout.chain_state());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let child = Running::start(anvil::plan(layout, tools, listen, Some(now.saturating_sub(HEAD_START))))?;
-    let founded = on_chain(layout, tools, listen, keys, models).await;
+    let founded = on_chain(layout, tools, listen, wanted).await;
     child.stop(STOP_PATIENCE).await;
     let addresses = founded?;
     if !layout.chain_state().is_file() {
@@ -52,9 +62,9 @@ async fn on_chain(
     layout: &Layout,
     tools: &Tools,
     listen: SocketAddr,
-    keys: &Keys,
-    models: &[StoredModel],
+    wanted: &Wanted<'_>,
 ) -> Result<std::path::PathBuf> {
+    let keys = wanted.keys;
     let rpc = format!("http://{listen}");
     anvil::wait(&rpc).await?;
     let provider =
@@ -71,7 +81,7 @@ async fn on_chain(
         .await
         .map_err(|e| failed(&e))?;
     eprintln!("deploying the contracts");
-    let config = write_config(tools, models)?;
+    let config = write_config(tools, wanted.models, wanted.commitments)?;
     let out = layout.l1().join("addresses.new.json");
     let arguments =
         ["deploy", &format!("RPC={rpc}"), &format!("OUT={}", out.display()), &format!("CONFIG={config}")];
@@ -107,24 +117,28 @@ async fn put_on_the_clock(chain: &Chain) -> Result<()> {
 
 /// The contracts' devnet configuration with this devnet's models; returns its path in the contracts' folder, outside
 /// of which the deploy script may not read.
-fn write_config(tools: &Tools, models: &[StoredModel]) -> Result<String> {
+fn write_config(tools: &Tools, models: &[StoredModel], commitments: &Path) -> Result<String> {
     let template = tools.contracts.join("config/devnet.json");
     let text = std::fs::read(&template).at(&template)?;
     let mut config: Value = serde_json::from_slice(&text)
         .map_err(|e| Error::Malformed { path: template, what: e.to_string() })?;
     let share = 1_000_000_000_000_000_000u64 / u64::try_from(models.len().max(1)).unwrap_or(u64::MAX);
-    config["models"] = models.iter().map(|m| entry(m, share)).collect::<Result<Value>>()?;
+    config["models"] = models.iter().map(|m| entry(m, share, commitments)).collect::<Result<Value>>()?;
     let name = format!("out/devnet-{}.json", std::process::id());
     let path = tools.contracts.join(&name);
     crate::home::write_atomic(&path, config.to_string().as_bytes(), false)?;
     Ok(name)
 }
 
-fn entry(stored: &StoredModel, share: u64) -> Result<Value> {
+fn entry(stored: &StoredModel, share: u64, commitments: &Path) -> Result<Value> {
     let d = describe(stored)?;
+    // Making one takes minutes, and no verifier of the devnet looks at it yet.
+    let commitment = kept_commitment(stored, commitments).unwrap_or_else(|| {
+        eprintln!("{}: INSECURE weight commitment on L1; `monai model commit` before the first start makes a real one", stored.name);
+        insecure_commitment(stored)
+    });
     Ok(json!({
-        // The commitment that proofs check takes minutes to compute and no verifier of the devnet looks at it.
-        "weightCommitment": insecure_commitment(stored),
+        "weightCommitment": commitment,
         "artefact": d.artefact,
         "tokenizer": d.tokenizer,
         "architecture": d.architecture,
@@ -138,6 +152,13 @@ fn entry(stored: &StoredModel, share: u64) -> Result<Value> {
         "name": stored.name,
         "emissionWeight": share.to_string(),
     }))
+}
+
+/// M, if `monai model commit` has made this model's.
+fn kept_commitment(stored: &StoredModel, commitments: &Path) -> Option<B256> {
+    let bytes = std::fs::read(commitments.join(format!("{}.commitment", stored.name))).ok()?;
+    let kept = ModelCommitment::from_bytes(&bytes).ok().filter(|c| c.model == stored.id)?;
+    Some(B256::from(kept.digest().0))
 }
 
 /// A digest in place of a commitment, below the field's order.

@@ -9,15 +9,14 @@ mod enrol;
 mod found;
 mod tools;
 
+pub(super) use found::Wanted;
 pub(super) use tools::Tools;
 
 use super::child::Running;
 use super::layout::Layout;
-use super::setup::Keys;
 use crate::error::{Error, Result};
 use crate::home::{private_dir, write_atomic};
 use crate::l1::place::Chain;
-use crate::models::StoredModel;
 use monai_contracts::Addresses;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -36,24 +35,19 @@ pub(super) struct L1 {
 ///
 /// # Errors
 /// Tools that are missing, a port that is taken, a deployment that fails.
-pub(super) async fn start(
-    layout: &Layout,
-    tools: &Tools,
-    port: u16,
-    keys: &Keys,
-    models: &[StoredModel],
-) -> Result<L1> {
+pub(super) async fn start(layout: &Layout, tools: &Tools, port: u16, wanted: Wanted<'_>) -> Result<L1> {
     private_dir(&layout.l1())?;
     let listen = crate::sequencer::free(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
     let rpc = format!("http://{listen}");
     if !layout.addresses().is_file() {
-        found::found(layout, tools, listen, keys, models).await?;
+        found::found(layout, tools, listen, &wanted).await?;
     }
     let addresses = Addresses::load(layout.addresses()).map_err(|e| Error::Local(e.to_string()))?;
     let child = Running::start(anvil::plan(layout, tools, listen, None))?;
     anvil::wait(&rpc).await?;
     let chain = Chain::open(&rpc, addresses.clone()).await?;
     anvil::check(&chain, layout).await?;
+    anvil::age(&chain).await?;
     write_atomic(&layout.rpc(), rpc.as_bytes(), false)?;
     Ok(L1 { child, rpc, addresses })
 }

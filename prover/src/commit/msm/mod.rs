@@ -1,6 +1,8 @@
 //! Multi-scalar products over the setup's points.
 
 mod batch_add;
+#[cfg(target_arch = "x86_64")]
+mod batch_lanes;
 mod buckets;
 mod digits;
 #[cfg(test)]
@@ -39,8 +41,8 @@ pub(crate) fn msm_watched<S: Digits>(
     let points = &points[..n];
     let bits = scalars.par_chunks(1 << 14).map(|s| s.iter().map(|x| x.bits()).max().unwrap_or(1)).max();
     let Some(bits) = bits else { return Ok(Sum::identity()) };
-    let (c, windows) = plan(n, bits);
     let threads = rayon::current_num_threads();
+    let (c, windows) = plan(n, bits, threads);
     let ranges = if windows as usize >= 2 * threads || n < 1 << 13 { 1 } else { threads };
     let length = n.div_ceil(ranges);
     let sums: Vec<Sum> = (0..windows)
@@ -73,11 +75,15 @@ pub(crate) fn msm_watched<S: Digits>(
 
 /// Window width and number of windows for `n` scalars of `bits` bits, sign included.
 ///
-/// A window costs an addition a point and, to sum the buckets, about two a bucket.
-fn plan(n: usize, bits: u32) -> (u32, u32) {
+/// A window costs an addition a point and, to sum the buckets, about two a bucket; each thread takes whole windows.
+fn plan(n: usize, bits: u32, threads: usize) -> (u32, u32) {
+    let threads = u32::try_from(threads).unwrap_or(1).max(1);
+    // Where there are few windows, threads share one.
+    let turns =
+        |windows: u32| if windows >= 2 * threads { windows.div_ceil(threads) * threads } else { windows };
     (2..=18)
         .map(|c| (c, bits.div_ceil(c)))
-        .min_by_key(|&(c, windows)| u64::from(windows) * (n as u64 + (5 << (c - 1)) / 2 + 2048))
+        .min_by_key(|&(c, windows)| u64::from(turns(windows)) * (n as u64 + (5 << (c - 1)) / 2 + 2048))
         .unwrap_or((2, bits))
 }
 

@@ -34,7 +34,7 @@ pub struct TrustAnchors {
     pub max_attempts: u64,
     /// Δ ([`crate::Parameters::clock_agreement`]), milliseconds.
     pub clock_agreement_ms: u64,
-    /// True on a devnet: beacons are [`crate::insecure_devnet_beacon`], known without L1.
+    /// True on a devnet without an L1: beacons are [`crate::insecure_devnet_beacon`], known without L1.
     pub insecure_devnet: bool,
 }
 

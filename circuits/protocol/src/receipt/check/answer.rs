@@ -5,7 +5,7 @@ use crate::messages::{RequestMessage, Typed};
 use crate::output::{PROGRESS_IDS, RunningHash, output_commitment};
 use crate::receipt::ReceiptError;
 use crate::types::{Amount, Digest, Finish};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Facts<'_> {
     pub(super) fn intake(&self, now: u64) -> Result<(), ReceiptError> {
@@ -97,7 +97,19 @@ impl Facts<'_> {
             same(format!("{at}.running"), *expected, m.running)?;
             check_signed(&format!("progress[{i}].signature"), p, self.domain(), self.node)?;
         }
-        Ok(())
+        // The node signed each block that ended after what it was given. A receipt that lacks one was cut.
+        const BLOCK: u32 = PROGRESS_IDS as u32;
+        let given = self.receipt.attestation.message.resumed_from;
+        let signed: BTreeSet<u32> = self.receipt.progress.iter().map(|p| p.message.up_to).collect();
+        let mut due = points.keys().filter(|up_to| **up_to / BLOCK > given / BLOCK);
+        match due.find(|up_to| !signed.contains(up_to)) {
+            None => Ok(()),
+            Some(up_to) => Err(ReceiptError::Mismatch {
+                field: "progress".into(),
+                expected: format!("the node's running hash at {up_to}, as at each {BLOCK} ids after {given}"),
+                came: "none".into(),
+            }),
+        }
     }
 
     pub(super) fn cancel(&self) -> Result<(), ReceiptError> {
