@@ -26,9 +26,12 @@ pub const MIN_POSITIONS: usize = 2;
 pub const MAX_POSITIONS: usize = 1 << 16;
 /// Most ids that end an answer.
 pub const MAX_EOS_IDS: usize = 1 << 8;
-/// Most values of all matrices: a commitment lists at most `2^16` chunks of `2^21`, and a fourth of them is left for the
-/// answer's own values.
-pub const MAX_MATRIX_VALUES: u64 = 3 << 35;
+/// Most values of all matrices: a proof opens at most `2^16` chunks of `2^21`, and a fourth of them is left for the
+/// answer's own values, and some for tables and biases.
+pub const MAX_MATRIX_VALUES: u64 = 47 << 31;
+/// Most values that a proof commits to at each position, in all layers together: 64 positions, which is what the shortest
+/// answer takes, stay below half of the `2^35` values that a proof may commit to.
+pub const MAX_POSITION_VALUES: u64 = 1 << 28;
 /// Most of `(2 layers + 1)^2 hidden`: each of `2 layers + 1` terms of the residual has 31 bits, so the sum of its squares
 /// stays below `2^95`, and the slack that pins its inverse root below the 96 bits that it has.
 pub const MAX_RESIDUAL_TERMS: u64 = 1 << 33;
@@ -154,7 +157,25 @@ impl Dimensions {
         };
         let terms = self.layers.saturating_mul(2).saturating_add(1);
         most("(2 layers + 1)^2 hidden", product(&[terms, terms, self.hidden]), MAX_RESIDUAL_TERMS)?;
-        most("values of all matrices", self.matrix_values(), MAX_MATRIX_VALUES)
+        most("values of all matrices", self.matrix_values(), MAX_MATRIX_VALUES)?;
+        most("values at each position", self.position_values(), MAX_POSITION_VALUES)
+    }
+
+    /// Values that a proof commits to at one position of one segment of 64, in all layers, with norms on heads.
+    fn position_values(&self) -> u64 {
+        let heads = self.heads.saturating_add(self.kv_heads);
+        let head = |count: usize, values: usize| product(&[count, values, self.head_dim]);
+        // Norm outputs and sub-layer outputs; heads before and after their norm and RoPE; attention; scores; feed-forward; rows.
+        [
+            product(&[7, self.hidden]),
+            head(heads, 4).saturating_add(head(self.kv_heads, 1)).saturating_add(head(self.heads, 2)),
+            product(&[5, 64, self.heads]),
+            product(&[5, self.ffn]),
+            product(&[20, heads]).saturating_add(32),
+        ]
+        .into_iter()
+        .fold(0u64, u64::saturating_add)
+        .saturating_mul(wide(self.layers))
     }
 
     /// Values of all matrices, the vocabulary rounded up to a block of 64.
@@ -224,6 +245,10 @@ mod tests {
         assert!(named(|d| (d.layers, d.hidden) = (512, 1 << 14)).starts_with("(2 layers + 1)^2 hidden"));
         let huge = |d: &mut Dimensions| (d.layers, d.hidden, d.ffn) = (250, 1 << 15, 1 << 18);
         assert!(named(huge).starts_with("values of all matrices"));
+        let wide = |d: &mut Dimensions| {
+            (d.layers, d.heads, d.kv_heads, d.ffn) = (512, 1024, 1024, 1 << 16);
+        };
+        assert!(named(wide).starts_with("values at each position"));
         assert!(check_end_ids(&[]).is_err() && check_end_ids(&[0; 257]).is_err());
         assert_eq!(check_end_ids(&[0; 256]), Ok(()));
     }
