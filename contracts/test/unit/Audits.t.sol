@@ -134,7 +134,7 @@ contract AuditsTest is World {
         m.finish = finish % 2 == 0 ? 0 : uint8(within(finish, 4, 15));
         if (finish % 3 == 0) (m.finish, m.nOut) = (Messages.CANCELLED, 0);
         l[0][2] = LeafCodec.pack(m);
-        m.finish = 1;
+        (m.finish, m.nOut) = (1, 20);
         m.node = uint16(within(slot, 1, type(uint16).max));
         l[1][2] = LeafCodec.pack(m);
         (uint64 n, BatchHeader memory h) = _commit(l);

@@ -153,7 +153,7 @@ fn values_out_of_range_are_refused() {
     says(|m| m.tables.weight[7] ^= 1, "not the frozen one");
     says(|m| m.arch.norm_eps = 0, "constant");
     says(|m| m.arch.residual_bits = 40, "constant");
-    says(|m| m.text.eos_ids.clear(), "end or begin id");
+    says(|m| m.text.eos_ids.clear(), "end ids is 0");
     says(|m| m.text.eos_ids = vec![1 << 30], "end or begin id");
     says(|m| m.arch.heads = 3, "section");
     says(|m| m.name = "a\nb".into(), "control");
