@@ -68,7 +68,7 @@ async fn an_answer_is_proved_from_its_receipt_and_verified_without_the_model() {
     assert_eq!(code, 0);
     let found: Value = serde_json::from_str(&out).unwrap();
     let signed: Value = serde_json::from_slice(&std::fs::read(&greedy).unwrap()).unwrap();
-    assert_eq!(found["output"], signed["response"]["message"]["output"]);
+    assert_eq!(found["answers"][0]["output"], signed["response"]["message"]["output"]);
     assert_eq!(found["secure_setup"], json!(false));
     assert_eq!(verify(&[str_of(&file)]).0, 0);
     assert_eq!(verify(&[&m, "--receipt", str_of(&greedy)]).0, 0);

@@ -90,7 +90,7 @@ fn a_doubled_slot() {
 #[test]
 fn a_reassigned_slot() {
     // Another node than the drawn one.
-    let e = refuse(|_, _, l| l[0].meta.node.0 = (l[0].meta.node.0 + 1) % 5);
+    let e = refuse(|_, _, l| l[0].meta.node = NodeIndex(if l[0].meta.node.0 == 40 { 37 } else { 40 }));
     assert!(matches!(e, ApplyError::Node { index: 0, .. }), "{e}");
     let e = refuse(|_, _, l| {
         let node = l[1].meta.node;
@@ -240,10 +240,10 @@ fn preference_lanes_place_by_choice_and_count_nothing() {
         },
     };
     let leaves = vec![
-        leaf(0, 2, 0, Finish::Stop),
-        leaf(1, 1, 0, Finish::Missed),
-        leaf(1, 1, 1, Finish::Stop),
-        leaf(2, 0, 0, Finish::Missed),
+        leaf(0, 34, 0, Finish::Stop),
+        leaf(1, 37, 0, Finish::Missed),
+        leaf(1, 37, 1, Finish::Stop),
+        leaf(2, 40, 0, Finish::Missed),
     ];
     let range = |link| {
         vec![LaneRange { lane, first_slot: Slot(0), end_slot: Slot(3), leaves: 4, link: ChainLink(link) }]
