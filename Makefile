@@ -8,7 +8,7 @@ SHELL := /bin/bash
 ENV := source node/scripts/env.sh &&
 TARGET = $${CARGO_TARGET_DIR:-target}/debug
 
-.PHONY: help setup build devnet test test-rust test-contracts test-long scenario lint bench-engine bench-proof
+.PHONY: help setup build devnet test test-rust test-contracts test-long scenario fmt lint bench-engine bench-proof
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -45,8 +45,10 @@ test-long: setup ## the real model, the official clients, a hundred crashes; not
 	@node/scripts/fetch-model
 	@$(ENV) cargo test --workspace --no-fail-fast --test smollm2 --test real_model --test long -- --ignored --test-threads 1 --nocapture
 
-lint: setup ## formatting and clippy, warnings are errors
+fmt: ## whether the code is formatted
 	@cargo fmt --all --check
+
+lint: setup fmt ## formatting and clippy, warnings are errors
 	@$(ENV) cargo clippy --workspace --all-targets -- -D warnings
 
 bench-engine: setup ## the engine beside llama.cpp on the same GGUF (builds the peer once: 9 minutes); ends in a line of JSON
